@@ -1,0 +1,36 @@
+/* The whole C surface of hwkit: C includes this file, cffi reads it. Declarations only. */
+
+/* Looks for hits among `count` nonces from `first` on; hits go to `hits` in order, their number to
+ * `found`. Returns how many nonces were answered for: all `count`, or fewer when `hits` was full,
+ * and then the caller asks again from there on. Precondition: first + count <= 2^32. */
+typedef uint64_t hwk_scan_fn(const uint8_t header[80], const uint8_t target[32], uint64_t first,
+                             uint64_t count, uint32_t *hits, uint32_t capacity, uint32_t *found);
+
+typedef struct {
+    const char *name;  /* "portable", "sse41", "avx2", "avx512", "shani" */
+    uint32_t lanes;    /* nonces hashed in one step */
+    int supported;     /* do this processor and its operating system run it? */
+    hwk_scan_fn *scan;
+} hwk_kernel;
+
+/* Every kernel that was compiled in, supported or not. */
+const hwk_kernel *hwk_kernels(uint32_t *count);
+
+/* kernel->scan behind its precondition: returns -1 when the kernel is not supported here, -2 when
+ * the range leaves the 32-bit nonce space, else the number of nonces answered for. */
+int64_t hwk_scan(const hwk_kernel *kernel, const uint8_t header[80], const uint8_t target[32],
+                 uint64_t first, uint64_t count, uint32_t *hits, uint32_t capacity,
+                 uint32_t *found);
+
+/* SHA-256 (FIPS 180-4) of any message, by the compression function that scans check hits with. */
+void hwk_sha256(const uint8_t *message, size_t length, uint8_t digest[32]);
+
+/* Runs `steps` multiplications each of which waits for the one before; returns the last product.
+ * With the latency known, the time taken tells the core's clock. */
+uint64_t hwk_multiply_chain(uint64_t steps);
+
+/* Cycles from one of those multiplications to the next; 0 where it is not known. */
+uint32_t hwk_multiply_latency(void);
+
+/* The compiler that built this. */
+const char *hwk_compiler(void);

@@ -1,0 +1,11 @@
+/* One nonce at a time, in plain C: runs everywhere. */
+#include "impl.h"
+
+typedef uint32_t vec;
+#define LANES 1
+#define LANE_NUMBERS 0
+#define AT_MOST(x, limit) ((x) <= (limit))
+
+#include "lanes.h"
+
+HWK_SCAN(hwk_scan_portable, LANES, hwk_step)

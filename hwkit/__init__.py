@@ -1,0 +1,1 @@
+"""What SHA256d hashing hardware really delivers, proven and measured."""

@@ -1,0 +1,78 @@
+"""The command line: one file a command, each imported when it is used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+import hwkit
+from hwkit.errors import HwkitError
+
+COMMANDS = {
+    "devices": "What hashes and measures on this machine, and what is missing.",
+    "check": "Prove kernels against the reference.",
+    "bench": "Prove, then measure; store a record of each run.",
+    "compare": "Is one faster than the other? Two records, or two devices live.",
+    "records": "List, show, export and import records.",
+    "verify": "Compute a record's figures again and re-hash every share.",
+}
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """Loads a command's module when the command is named: `hwkit --help` imports none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the commands in the order a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return a command from its own file."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"hwkit.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, invoke_without_command=True)
+@click.version_option(hwkit.__version__)
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Prove and measure what SHA256d hashing hardware really delivers.
+
+    Without a command: look for devices and say what to type next.
+    """
+    if context.invoked_subcommand is None:
+        from hwkit.cli.devices import overview  # noqa: PLC0415
+
+        overview()
+
+
+def main() -> None:
+    """Run the command line; every error hwkit knows is one line and an exit code."""
+    try:
+        sys.exit(cli.main(prog_name="hwkit", standalone_mode=False) or 0)
+    except click.Abort:
+        click.echo("hwkit: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except HwkitError as error:
+        click.echo(f"hwkit: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("hwkit: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nothing is wrong, nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,116 @@
+"""`hwkit bench`: prove, then measure, side by side; a record of each run goes into the store."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hwkit.cli.options import (
+    find_hashers,
+    json_option,
+    print_json,
+    read_with,
+    store_option,
+    threads_option,
+    until_interrupted,
+)
+from hwkit.errors import HwkitError
+from hwkit.harness.plan import Plan, fraction, seconds
+
+if TYPE_CHECKING:
+    from hwkit.harness.session import Entry, Session
+
+EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
+
+
+@click.command("bench")
+@click.argument("addresses", nargs=-1, metavar="[ADDRESS]...")
+@click.option("--quick", "preset", flag_value="quick", default=True, help="±1 %, at most 5 s each.")
+@click.option("--standard", "preset", flag_value="standard", help="±0.5 %, at most 1 min each.")
+@click.option("--time", "time_s", callback=read_with(seconds), help="Measure so long each: 30s.")
+@click.option("--precision", callback=read_with(fraction), help="Stop when so precise: 1%.")
+@click.option("--warmup", "warmup_s", callback=read_with(seconds), help="Before that, uncounted.")
+@click.option("--seed", help="Of the job and the order of turns. [default: random]")
+@click.option("--challenge", metavar="TEXT", help="Put into the coinbase: shares prove work after it.")
+@click.option("--beacon", metavar="HEADER", help="A recent block header (160 hex digits), likewise.")
+@click.option("--plan", "only_plan", is_flag=True, help="Say how long and how precise, and stop.")
+@threads_option
+@store_option
+@json_option
+def command(  # noqa: PLR0913 - one parameter an option
+    addresses: tuple[str, ...],
+    preset: str,
+    time_s: float | None,
+    precision: float | None,
+    warmup_s: float | None,
+    seed: str | None,
+    challenge: str | None,
+    beacon: str | None,
+    threads: int | None,
+    store: str | None,
+    *,
+    only_plan: bool,
+    as_json: bool,
+) -> None:
+    """Measure the hashrate of every device of this machine, or of those at ADDRESS.
+
+    Each kernel is proven first; an unproven one gets no speed. Kernels take turns, every share is
+    hashed again, and random stretches are scanned again by another kernel.
+    """
+    hashers = find_hashers(addresses, threads)
+    given = {"seed": seed, "challenge": challenge, "beacon": beacon, "warmup_s": warmup_s}
+    if time_s is not None or precision is not None:
+        # Asked for one of them only, the other does not end the run early.
+        given["time_s"] = time_s if time_s is not None else 600.0
+    plan = Plan.preset(preset, **{key: value for key, value in given.items() if value is not None})
+    if time_s is not None or precision is not None:
+        plan = plan.with_precision(precision)
+    estimate = plan.estimate([hasher.spec.name for hasher in hashers])
+    if only_plan:
+        if as_json:
+            print_json({"plan": plan.to_json(), "estimate": estimate})
+        else:
+            click.echo(estimate)
+        return
+    click.echo(estimate, err=True)
+
+    from hwkit.harness.session import Session  # noqa: PLC0415 - after --plan, which is quick
+    from hwkit.records import Store  # noqa: PLC0415
+    from hwkit.report.terminal import Live, results  # noqa: PLC0415
+
+    records = Store(store)
+    with until_interrupted() as stop:
+        session = Session(plan, hashers, records, stop)
+        with Live(session) as live:
+            session.run(live.tick)
+    kept = [records.get(entry.run.id) for entry in session.entries if entry.run]
+    if as_json:
+        print_json(_document(session, [record.to_json() for record in kept]))
+    else:
+        results(session, kept)
+    sys.exit(exit_code(session.entries))
+
+
+def exit_code(entries: list[Entry]) -> int:
+    """Return the exit code of a session: wrong before faulty before interrupted before done."""
+    wrong = [entry.error for entry in entries if isinstance(entry.error, HwkitError)]
+    if any(entry.state == "unproven" for entry in entries):
+        return 1
+    if wrong:
+        return min(error.exit_code for error in wrong)
+    return max(EXIT.get(entry.state, 4) for entry in entries)
+
+
+def _document(session: Session, records: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "session": session.id,
+        "verdict": "PASS" if exit_code(session.entries) == 0 else "FAIL",
+        "records": records,
+        "unproven": [
+            {"name": entry.name, "why": entry.why, "proof": entry.proof and entry.proof.to_json()}
+            for entry in session.entries
+            if entry.state == "unproven"
+        ],
+    }

@@ -1,0 +1,153 @@
+"""`hwkit compare`: two records, or two devices live, and a word for the difference."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hwkit.cli.options import (
+    find_hashers,
+    json_option,
+    print_json,
+    read_with,
+    store_option,
+    threads_option,
+    until_interrupted,
+)
+from hwkit.errors import PlanError
+from hwkit.harness.comparison import FEWEST, Comparison, compare
+from hwkit.harness.plan import Plan, fraction, seconds
+
+if TYPE_CHECKING:
+    from hwkit.harness.session import Session
+
+TURN_S = 0.1  # short turns: the more pairs, the less a drifting machine matters
+LIVE_S = 20.0
+LIVE_PRECISION = 0.004  # leaves room inside the ±1 % of SAME
+
+
+@click.command("compare")
+@click.argument("a")
+@click.argument("b")
+@click.option("--time", "time_s", callback=read_with(seconds), help="Live: at most so long each.")
+@click.option("--precision", callback=read_with(fraction), help="Live: stop when so precise.")
+@click.option("--mixed", is_flag=True, help="Rank unlike against unlike all the same.")
+@threads_option
+@store_option
+@json_option
+def command(  # noqa: PLR0913 - one parameter an option
+    a: str,
+    b: str,
+    time_s: float | None,
+    precision: float | None,
+    threads: int | None,
+    store: str | None,
+    *,
+    mixed: bool,
+    as_json: bool,
+) -> None:
+    """Compare A with B: two records by their ids, or two devices by their addresses.
+
+    Lists what differs, then the ratio of the rates with its 99 % interval and a word: SAME (the
+    interval lies within ±1 %), FASTER, SLOWER or AMBIGUOUS. Devices are measured now, in turns.
+    """
+    from hwkit.records import Store  # noqa: PLC0415
+    from hwkit.records.differences import differences, refuse_unlike  # noqa: PLC0415
+
+    records = Store(store)
+    live = [":" in name or name == "null" for name in (a, b)]
+    if any(live) and not all(live):
+        raise PlanError(f"{a} and {b}: compare two records or two addresses, not one of each")
+    interrupted = False
+    if all(live):
+        session = _measure(records, (a, b), threads, time_s, precision)
+        interrupted = any(entry.state == "interrupted" for entry in session.entries)
+        runs = [entry.run.id for entry in session.entries if entry.run]
+        for entry in session.entries:
+            if entry.state == "unproven":
+                raise PlanError(f"{entry.name} is not proven and gets no speed: {entry.why}")
+            if entry.error:
+                raise entry.error
+        if len(runs) != 2:  # stopped before both had begun
+            raise click.Abort
+        a, b = runs
+    left, right = records.get(a), records.get(b)
+    one, other = left.document, right.document
+    differing = differences(one, other)
+    if not mixed:
+        refuse_unlike(differing)
+    result = compare(
+        list(left.read("windows")),
+        list(right.read("windows")),
+        paired=one["session"] == other["session"],
+    )
+    if as_json:
+        print_json(_document(left.id, right.id, differing, result))
+    else:
+        _print(one, other, differing, result)
+    sys.exit(130 if interrupted else 0)
+
+
+def _measure(
+    records: Any,  # noqa: ANN401 - Store, imported on use
+    addresses: tuple[str, str],
+    threads: int | None,
+    time_s: float | None,
+    precision: float | None,
+) -> Session:
+    from hwkit.harness.session import Session  # noqa: PLC0415
+    from hwkit.report.terminal import Live  # noqa: PLC0415
+
+    hashers = [hasher for address in addresses for hasher in find_hashers([address], threads)]
+    if precision is None and time_s is None:
+        precision = LIVE_PRECISION
+    plan = Plan(time_s=time_s or LIVE_S, precision=precision, turn_s=TURN_S)
+    click.echo(plan.estimate([hasher.spec.name for hasher in hashers]), err=True)
+
+    def enough(session: Session) -> bool:
+        left, right = (entry.windows for entry in session.entries)
+        if precision is None or min(len(left), len(right)) < 2 * FEWEST:
+            return False
+        return compare(left, right, paired=True).ratio.relative <= precision
+
+    # Each alone may be precise long before the ratio is: only the ratio may stop it.
+    with until_interrupted() as stop:
+        session = Session(plan.with_precision(None), hashers, records, stop, enough=enough)
+        with Live(session) as live:
+            session.run(live.tick)
+    return session
+
+
+def _document(
+    a: str, b: str, differing: dict[str, tuple[Any, Any]], result: Comparison
+) -> dict[str, Any]:
+    return {
+        "a": a,
+        "b": b,
+        "differences": {name: list(pair) for name, pair in differing.items()},
+        **result.to_json(),
+    }
+
+
+def _print(
+    a: dict[str, Any],
+    b: dict[str, Any],
+    differing: dict[str, tuple[Any, Any]],
+    result: Comparison,
+) -> None:
+    for name, (left, right) in differing.items():
+        click.echo(f"{name}: {left} against {right}")
+    if not differing:
+        click.echo("Nothing else differs.")
+    ratio, kind = result.ratio, "pairs" if result.paired else "windows each"
+    click.echo(
+        f"{a['device']['name']} / {b['device']['name']} = {ratio.value:.4f} "
+        f"({ratio.lo:.4f} to {ratio.hi:.4f}, 99 %), {result.rate}, {result.windows} {kind}"
+    )
+    click.echo(f"A is {result.word}" + ("" if result.word == "AMBIGUOUS" else _than(result.word)))
+
+
+def _than(word: str) -> str:
+    return " as B, within 1 %" if word == "SAME" else " than B"

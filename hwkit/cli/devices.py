@@ -1,0 +1,75 @@
+"""`hwkit devices`, and bare `hwkit`: what is here, what is missing and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hwkit import plugins
+from hwkit.cli.options import json_option, print_json
+from hwkit.errors import Unavailable
+
+
+@click.command("devices")
+@json_option
+def command(*, as_json: bool) -> None:
+    """List hashers and meters, and the reason for each that is absent."""
+    found = _look()
+    if as_json:
+        print_json(found)
+        return
+    _print(found)
+
+
+def overview() -> None:
+    """Look around and say what to type next."""
+    found = _look()
+    _print(found)
+    click.echo()
+    if found["hashers"]:
+        click.echo("Next: hwkit bench --quick     prove and measure them all")
+    else:
+        click.echo("Next: hwkit devices --json    nothing hashes here; the reasons in full")
+    click.echo("      hwkit --help            every command")
+
+
+def _look() -> dict[str, Any]:
+    hashers, meters, absent = [], [], []
+    for hasher in plugins.hashers():
+        if isinstance(hasher, Unavailable):
+            absent.append(_absent(hasher))
+        else:
+            spec = hasher.spec
+            hashers.append(
+                {
+                    "address": spec.name,
+                    "basis": spec.basis.value,
+                    "resource": spec.resource,
+                    "details": dict(spec.details),
+                }
+            )
+    for meter in plugins.meters():
+        if isinstance(meter, Unavailable):
+            absent.append(_absent(meter))
+        else:
+            meters.append({"address": meter.spec.name, "scope": meter.spec.scope})
+    return {"hashers": hashers, "meters": meters, "absent": absent}
+
+
+def _absent(value: Unavailable) -> dict[str, str]:
+    return {"address": value.address, "kind": type(value).__name__, "why": value.why}
+
+
+def _print(found: dict[str, Any]) -> None:
+    click.echo("Hashers" if found["hashers"] else "Hashers: none")
+    for hasher in found["hashers"]:
+        details = ", ".join(f"{k} {v}" for k, v in hasher["details"].items())
+        click.echo(f"  {hasher['address']:<16} {details}")
+    click.echo("Meters" if found["meters"] else "Meters: none (no meter driver is installed)")
+    for meter in found["meters"]:
+        click.echo(f"  {meter['address']:<16} {meter['scope']}")
+    if found["absent"]:
+        click.echo("Absent")
+    for absent in found["absent"]:
+        click.echo(f"  {absent['address']:<16} {absent['why']}")

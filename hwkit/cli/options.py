@@ -1,0 +1,90 @@
+"""What commands share: options, how addresses become hashers, JSON on stdout, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hwkit import plugins
+from hwkit.errors import PlanError, Unavailable
+from hwkit.hashers.kernel import KernelHasher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
+
+    from hwkit.protocols import Hasher
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print exactly one JSON document to stdout."
+)
+store_option = click.option(
+    "--store",
+    metavar="URL",
+    envvar="HWKIT_STORE",
+    help="Where records are: a SQLite file or a SQLAlchemy URL. [default: this user's data folder]",
+)
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1, 4096),
+    help="Threads of each CPU kernel. [default: every processor this process may use]",
+)
+
+
+def read_with(read: Callable[[str], Any]) -> Callable[..., Any]:
+    """Return a click callback that reads an option's text, an unreadable one being a usage error."""
+
+    def callback(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:  # noqa: ANN401
+        try:
+            return None if text is None else read(text)
+        except PlanError as error:
+            raise click.BadParameter(str(error), context, parameter) from error
+
+    return callback
+
+
+def find_hashers(addresses: Sequence[str], threads: int | None = None) -> list[Hasher]:
+    """Return the hashers addressed, or all of this machine.
+
+    Raises Unavailable for an address that is not here, PlanError for one that is none.
+    """
+    found: list[Hasher] = []
+    for address in addresses or [None]:
+        for hasher in plugins.hashers(address):
+            if isinstance(hasher, Unavailable):
+                if address is not None:
+                    raise hasher
+            elif threads and isinstance(hasher, KernelHasher) and hasher.kernel.name != "cpu:reference":
+                found.append(hasher.with_threads(threads))
+            else:
+                found.append(hasher)
+    return found
+
+
+def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Print the one document of --json."""
+    click.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
+@contextmanager
+def until_interrupted() -> Iterator[threading.Event]:
+    """Yield an event that the first SIGINT or SIGTERM sets; the second one ends the process."""
+    stop = threading.Event()
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

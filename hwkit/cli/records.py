@@ -1,0 +1,149 @@
+"""`hwkit records`: list, show, export, import, reindex."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hwkit.cli.options import json_option, print_json, store_option
+from hwkit.errors import NotPermitted, RecordError
+from hwkit.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LARGEST_LINE = 1 << 30  # bytes: five days at ten shares a second are a tenth of it
+
+
+@click.group("records")
+def command() -> None:
+    """List, show, export and import the records of past runs."""
+
+
+@command.command("list")
+@store_option
+@json_option
+def list_(store: str | None, *, as_json: bool) -> None:
+    """List all records, oldest first."""
+    listed = _store(store).list()
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": row.id,
+                    "began": row.began,
+                    "device": row.device,
+                    "state": row.state,
+                    "hashrate_h_s": row.hashrate_h_s,
+                }
+                for row in listed
+            ]
+        )
+        return
+    for row in listed:
+        rate = "-" if row.hashrate_h_s is None else show(row.hashrate_h_s, "H/s")
+        click.echo(f"{row.id}  {row.device:<16} {rate:>12}  {row.state}")
+    if not listed:
+        click.echo("No records yet. Next: hwkit bench --quick", err=True)
+
+
+@command.command("show")
+@click.argument("id_", metavar="ID")
+@store_option
+@json_option
+def show_(id_: str, store: str | None, *, as_json: bool) -> None:
+    """Show one record: by its id, the beginning of it, or 'last'."""
+    record = _store(store).get(id_)
+    if as_json:
+        print_json(record.to_json())
+        return
+    from hwkit.report.terminal import record_card  # noqa: PLC0415
+
+    record_card(record)
+
+
+@command.command("export")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="To a file.")
+@click.option("--with-identity", is_flag=True, help="With what could name a person or a host.")
+@store_option
+def export(ids: tuple[str, ...], output: Path | None, store: str | None, *, with_identity: bool) -> None:
+    """Write records (all, or those named) as JSON Lines."""
+    from hwkit.records.exchange import to_line  # noqa: PLC0415
+
+    records = _store(store)
+    found = (records.get(name) for name in ids or [row.id for row in records.list()])
+    lines = (to_line(record, with_identity=with_identity) for record in found)
+    if output is None:
+        for line in lines:
+            click.echo(line)
+    else:
+        _write_whole(output, lines)
+
+
+@command.command("import")
+@click.argument("file", type=click.File("r", encoding="utf-8"), default="-")
+@store_option
+@json_option
+def import_(file: Any, store: str | None, *, as_json: bool) -> None:  # noqa: ANN401 - a text stream
+    """Take in records from JSON Lines; what is here already stays as it is.
+
+    A line that is no record, or not the one its digest names, ends the import; those before it stay.
+    """
+    from hwkit.records.exchange import from_line  # noqa: PLC0415
+    from hwkit.records.verify import verify  # noqa: PLC0415
+
+    records, added, known = _store(store), 0, 0
+    number = 0
+    try:
+        while line := file.readline(LARGEST_LINE):
+            number += 1
+            if line.strip():
+                record = from_line(line)
+                for finding in verify(record):
+                    if finding.name in {"document", "rows"} and finding.fault:
+                        raise RecordError(finding.fault)
+                if records.add(record):
+                    added += 1
+                else:
+                    known += 1
+    except (RecordError, UnicodeDecodeError) as error:
+        raise RecordError(f"{file.name}, line {number or 1}: {error}") from error
+    if as_json:
+        print_json({"added": added, "known": known})
+    else:
+        click.echo(f"{added} added, {known} here already")
+
+
+@command.command("reindex")
+@store_option
+def reindex(store: str | None) -> None:
+    """Fill the columns that records are searched by again, from the documents."""
+    click.echo(f"{_store(store).reindex()} records")
+
+
+def _store(url: str | None) -> Any:  # noqa: ANN401 - Store, imported on use
+    from hwkit.records import Store  # noqa: PLC0415
+
+    return Store(url)
+
+
+def _write_whole(path: Path, lines: Iterable[str]) -> None:
+    """Write a file that is there whole or not at all."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise NotPermitted(str(path), f"cannot be written: {error.strerror}") from error
+    unfinished = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.writelines(f"{line}\n" for line in lines)
+        unfinished.replace(path)
+    except OSError as error:
+        raise NotPermitted(str(path), f"cannot be written: {error.strerror}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,91 @@
+"""The audit: stretches drawn after the fact are scanned again by another proven kernel."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import TYPE_CHECKING
+
+from hwkit.errors import NoDriver, WrongHash
+from hwkit.hashers import cpu, native
+from hwkit.hashers.reference import ReferenceKernel
+from hwkit.protocols import Audit
+from hwkit.prove import prove
+from hwkit.work import Share
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+    from hwkit.protocols import Kernel, Span
+    from hwkit.work import Job
+
+AUDIT_S = 0.02  # scanned again after each window
+ENOUGH = 2  # so that there is one beside the kernel that is measured
+
+
+class Auditor:
+    """Scans again what another kernel says it has scanned."""
+
+    def __init__(self, kernel: Kernel, rate_h_s: float) -> None:
+        """Take a proven kernel and its rate, which decides how much is scanned again."""
+        self.kernel = kernel
+        self._rate_h_s = rate_h_s
+
+    def audit(
+        self,
+        job: Job,
+        spans: Sequence[Span],
+        shares: Sequence[Share],
+        window: int,
+        random: random.Random,
+    ) -> Audit | None:
+        """Draw a stretch of a window and scan it: the sets of hits must be equal.
+
+        Returns None for a window without spans. Raises WrongHash at the first nonce that differs.
+        """
+        if not spans:
+            return None
+        span = random.choices(spans, [span.count for span in spans])[0]
+        count = min(span.count, max(1, int(self._rate_h_s * AUDIT_S)))
+        first = span.first + random.randrange(span.count - count + 1)
+        blank = Share(span.serial, span.extranonce2, job.ntime, job.version, 0)
+        header = job.header(blank)
+        began = time.thread_time_ns()
+        found = {hit.nonce for hit in self.kernel.scan(header, job.target, range(first, first + count))}
+        took = time.thread_time_ns() - began
+        if took > 0:
+            self._rate_h_s = count * 1e9 / took
+        reported = {
+            share.nonce
+            for share in shares
+            if (share.serial, share.extranonce2) == (span.serial, span.extranonce2)
+            and first <= share.nonce < first + count
+        }
+        for nonce in sorted(found ^ reported):
+            came, expected = ("nothing", "a hit") if nonce in found else ("a hit", "nothing")
+            raise WrongHash(
+                f"an audit by {self.kernel.name} differs", header, nonce, came, expected
+            )
+        return Audit(window, span.serial, span.extranonce2, first, count, len(found))
+
+
+def auditor_for(name: str) -> Auditor | None:
+    """Return the fastest proven kernel of this machine that is not the one named."""
+    return next((Auditor(kernel, rate) for kernel, rate in _proven() if kernel.name != name), None)
+
+
+@cache
+def _proven() -> list[tuple[Kernel, float]]:
+    """Return the fastest kernels that pass their proof, with their rates, fastest first."""
+    kernels: list[Kernel] = [ReferenceKernel()]
+    try:
+        kernels += [kernel for kernel in native.kernels() if kernel.supported]
+    except NoDriver:
+        pass  # the reference remains; whoever asks for another auditor is told there is none
+    rates = cpu.race(kernels, rounds=2, piece_s=0.005)
+    proven: list[tuple[Kernel, float]] = []
+    for kernel in sorted(kernels, key=lambda kernel: -rates[kernel.name]):
+        if len(proven) < ENOUGH and prove(kernel).passed:
+            proven.append((kernel, rates[kernel.name]))
+    return proven

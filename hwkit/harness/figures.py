@@ -1,0 +1,178 @@
+"""Figures from rows: the one place where a record's numbers are computed, and computed again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from hwkit.errors import Unmeasurable
+from hwkit.harness import caveats
+from hwkit.harness.statistics import (
+    Interval,
+    median_interval,
+    poisson_interval,
+    poisson_z,
+    spread,
+    trend,
+)
+from hwkit.units import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hwkit.harness.caveats import Caveat
+    from hwkit.protocols import Audit, Window
+    from hwkit.work import Target
+
+IMPOSSIBLE_Z = 7.0  # by chance once in 10^7 runs at the very most (no share where 16 are due)
+STEADY = 0.02
+CLOCK_FALL = 0.05
+FULL_SHARE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run's rows say."""
+
+    figures: dict[str, Figure]
+    counts: dict[str, int]
+    spread: float | None
+    audit: dict[str, Any]
+    caveats: tuple[Caveat, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it stands in a record."""
+        return {
+            "figures": {name: figure.to_json() for name, figure in self.figures.items()},
+            "counts": self.counts,
+            "spread": self.spread,
+            "audit": self.audit,
+            "caveats": [caveat.to_json() for caveat in self.caveats],
+        }
+
+
+def summarise(
+    windows: Sequence[Window],
+    audits: Sequence[Audit],
+    target: Target,
+    *,
+    threads: int | None,
+    precision: float | None,
+    audited: bool,
+) -> Summary:
+    """Compute every figure and caveat from the rows alone. Without hashes there is no figure."""
+    counts = {
+        "windows": len(windows),
+        "hashes": sum(window.hashes for window in windows),
+        "shares": sum(window.shares for window in windows),
+        "wall_ns": sum(window.closed - window.opened for window in windows),
+        "busy_ns": sum(window.busy_ns or 0 for window in windows),
+    }
+    audit = _audit(audits)
+    if counts["hashes"] == 0:
+        return Summary({}, counts, None, audit, ())
+    rate = median_interval([wall_rate(window) for window in windows])
+    figures = {"hashrate": _figure(rate, "H/s"), "hashrate_by_shares": _by_shares(counts, target)}
+    busy = [window for window in windows if window.busy_ns]
+    if busy:
+        figures["hashrate_per_cpu_second"] = _figure(
+            median_interval([cpu_rate(window) for window in busy]), "H/s"
+        )
+    clocked = [window.clock_hz / cpu_rate(window) for window in busy if window.clock_hz]
+    if clocked:
+        figures["cycles_per_hash"] = _figure(median_interval(clocked), "cycles/H")
+    return Summary(
+        figures,
+        counts,
+        spread([wall_rate(window) for window in windows]),
+        audit,
+        tuple(_caveats(windows, rate, threads, precision, audited=audited)),
+    )
+
+
+def wall_rate(window: Window) -> float:
+    """Return hashes per second between the window's edges."""
+    return window.hashes * 1e9 / (window.closed - window.opened)
+
+
+def cpu_rate(window: Window) -> float:
+    """Return hashes per second of thread CPU time: what one thread does when it runs."""
+    if not window.busy_ns:
+        raise Unmeasurable("the window has no thread CPU time")
+    return window.hashes * 1e9 / window.busy_ns
+
+
+def compared_rate(windows: Sequence[Window]) -> Callable[[Window], float]:
+    """Return the rate to compare by: per CPU second where every window has one, else by wall."""
+    return cpu_rate if windows and all(window.busy_ns for window in windows) else wall_rate
+
+
+def share_count_fault(hashes: int, shares: int, target: Target) -> str | None:
+    """Say how the shares contradict the hashes counted; None where chance explains it.
+
+    So many hashes meet the target (target + 1) / 2^256 of the time; a count seven standard deviations
+    off is a device that did not do what it counted, or left hits out.
+    """
+    expected = float(hashes / target.work)
+    z = poisson_z(shares, expected)
+    if abs(z) <= IMPOSSIBLE_Z:
+        return None
+    return (
+        f"{shares} shares for {hashes} hashes, where {expected:.1f} are expected: "
+        f"{abs(z):.0f} standard deviations off"
+    )
+
+
+def _by_shares(counts: dict[str, int], target: Target) -> Figure:
+    """Return the rate that the re-hashed shares alone prove, with its Poisson interval."""
+    interval = poisson_interval(counts["shares"])
+    scale = float(target.work) * 1e9 / counts["wall_ns"]
+    return Figure(interval.value * scale, interval.lo * scale, interval.hi * scale, "H/s")
+
+
+def _figure(interval: Interval, unit: str) -> Figure:
+    return Figure(interval.value, interval.lo, interval.hi, unit)
+
+
+def _audit(audits: Sequence[Audit]) -> dict[str, Any]:
+    hits = sum(audit.hits for audit in audits)
+    return {
+        "chunks": len(audits),
+        "nonces": sum(audit.count for audit in audits),
+        "hits": hits,
+        # A kernel that leaves out more than this fraction would have been caught 95 times in 100.
+        "missing_at_most": 1 - 0.05 ** (1 / hits) if hits else None,
+    }
+
+
+def _caveats(
+    windows: Sequence[Window],
+    rate: Interval,
+    threads: int | None,
+    precision: float | None,
+    *,
+    audited: bool,
+) -> list[Caveat]:
+    found: list[Caveat] = []
+    if rate.confidence < 0.94:
+        found.append(caveats.FewWindows(len(windows), rate.confidence))
+    elif precision is not None and rate.half_width > precision * rate.value:
+        found.append(caveats.Imprecise(precision, rate.half_width / rate.value))
+    slope, z = trend([window.opened / 1e9 for window in windows], [wall_rate(w) for w in windows])
+    drift = slope * (windows[-1].closed - windows[0].opened) / 1e9 / rate.value
+    if abs(drift) > STEADY and abs(z) > 3:
+        found.append(caveats.NotSteady(drift))
+    clocks = [window.clock_hz for window in windows if window.clock_hz]
+    third = len(clocks) // 3
+    if third:
+        first, last = median(clocks[:third]), median(clocks[-third:])
+        if last < (1 - CLOCK_FALL) * first:
+            found.append(caveats.Throttled(first, last))
+    busy = sum(window.busy_ns or 0 for window in windows)
+    wall = sum(window.closed - window.opened for window in windows)
+    if threads and busy and busy / (threads * wall) < FULL_SHARE:
+        found.append(caveats.Oversubscribed(busy / (threads * wall)))
+    if not audited:
+        found.append(caveats.NotAudited("there is no second proven kernel on this machine"))
+    return found

@@ -1,0 +1,120 @@
+"""The plan of a measurement: frozen before it starts, stored whole in the record."""
+
+from __future__ import annotations
+
+import math
+import re
+import secrets
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from hwkit.errors import PlanError
+from hwkit.work import Header, Job, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TURN_S = 0.25
+TURN_COST_S = 0.08  # starting, reporting once before the window opens, auditing, committing
+USUAL_SPREAD = 0.03  # of windows on a machine that does other things too
+_UNITS_S = {"ms": 0.001, "s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long, how precisely, on what work."""
+
+    time_s: float = 5.0  # measured at most, for each hasher
+    precision: float | None = 0.01  # stop a hasher when its interval is this narrow; None: never
+    warmup_s: float = 0.5  # turns that are not counted, for each hasher
+    turn_s: float = TURN_S
+    seed: str = field(default_factory=lambda: secrets.token_hex(16))
+    challenge: str | None = None
+    beacon: str | None = None  # 160 hex digits
+
+    def __post_init__(self) -> None:
+        """Raise PlanError for what cannot be measured."""
+        if not 0 < self.time_s <= 30 * 86400:
+            raise PlanError(f"time {self.time_s:g} s: it lies above 0 and up to 30 days")
+        if self.precision is not None and not 0.0001 <= self.precision <= 0.5:
+            raise PlanError(f"precision {self.precision:.4%}: it lies between 0.01% and 50%")
+        if not 0 <= self.warmup_s <= 86400:
+            raise PlanError(f"warm-up {self.warmup_s:g} s: it lies between 0 and a day")
+        if not 0.02 <= self.turn_s <= 60:
+            raise PlanError(f"a turn of {self.turn_s:g} s: it lies between 0.02 and 60 s")
+        self.job(0xFFFFFFFF, Target(1))  # a challenge or beacon that makes no job is refused here
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:  # noqa: ANN401
+        """Return 'quick' or 'standard', with changes."""
+        presets: dict[str, dict[str, Any]] = {
+            "quick": {"time_s": 5.0, "precision": 0.01, "warmup_s": 0.5},
+            "standard": {"time_s": 60.0, "precision": 0.005, "warmup_s": 3.0},
+        }
+        return cls(**{**presets[name], **changes})
+
+    def with_precision(self, precision: float | None) -> Self:
+        """Return the plan with another precision; None runs its whole time."""
+        return replace(self, precision=precision)
+
+    def job(self, ntime: int, target: Target) -> Job:
+        """Return the job that this plan's seed, challenge and beacon make."""
+        return Job.create(
+            seed=self.seed.encode(),
+            ntime=ntime,
+            target=target,
+            challenge=self.challenge,
+            beacon=None if self.beacon is None else Header.from_hex(self.beacon),
+        )
+
+    def estimate(self, names: Sequence[str]) -> str:
+        """Say how long it will take for these hashers and what precision can be reached."""
+        turns = math.ceil(self.time_s / self.turn_s)
+        longest_s = len(names) * (
+            self.warmup_s + TURN_COST_S + turns * (self.turn_s + TURN_COST_S)
+        )
+        reach = 1.2533 * 1.96 * USUAL_SPREAD / math.sqrt(turns)
+        what = f"{names[0]} for" if len(names) == 1 else f"{len(names)} hashers taking turns,"
+        early = "" if self.precision is None else f", less where ±{percent(self.precision)} is reached"
+        return (
+            f"{what} {duration(self.time_s)}{' each' * (len(names) > 1)}: "
+            f"at most {duration(longest_s)}{early}. "
+            f"Windows that spread {percent(USUAL_SPREAD)} allow about ±{percent(reach)}."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every field."""
+        return asdict(self)
+
+
+def seconds(text: str) -> float:
+    """Read a duration: '90s', '1h30m', '2.5min'. Raises PlanError."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*(ms|min|s|m|h|d)", text)
+    if not parts or re.sub(r"(\d+(?:\.\d+)?)\s*(ms|min|s|m|h|d)\s*", "", text).strip():
+        raise PlanError(f"{text!r} is no duration: write 90s, 5min or 1h30m")
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def fraction(text: str) -> float:
+    """Read a precision: '1%' or '0.01'. Raises PlanError."""
+    number = text.strip().removesuffix("%")
+    try:
+        value = float(number)
+    except ValueError as error:
+        raise PlanError(f"{text!r} is no precision: write 1% or 0.01") from error
+    return value / 100 if "%" in text else value
+
+
+def duration(time_s: float) -> str:
+    """Show seconds as people say them: '42 s', '5 min 30 s', '2 h 5 min'."""
+    whole = round(time_s)
+    if whole < 60:
+        return f"{time_s:.3g} s" if time_s < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
+    return f"{whole // 3600} h" + (f" {whole % 3600 // 60} min" if whole % 3600 >= 60 else "")
+
+
+def percent(part: float) -> str:
+    """Show a fraction: '0.5 %'."""
+    return f"{100 * part:.2g} %"

@@ -1,0 +1,331 @@
+"""The one loop: hashers take turns, each turn one window, until each is precise or out of time."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+import time
+from collections import defaultdict
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import hwkit
+from hwkit.errors import DeviceFault, DeviceTimeout, HwkitError, PlanError, ProtocolError, WrongHash
+from hwkit.harness.audit import Auditor, auditor_for
+from hwkit.harness.figures import Summary, share_count_fault, summarise, wall_rate
+from hwkit.harness.host import host_facts, host_identity
+from hwkit.harness.tally import Tally
+from hwkit.hashers import native
+from hwkit.hashers.kernel import KernelHasher
+from hwkit.protocols import Audit, CreditedShare, Window
+from hwkit.prove import Proof, prove
+from hwkit.work import MAX_TARGET, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hwkit.harness.plan import Plan
+    from hwkit.protocols import Hasher, Progress, RunSink, Sink
+    from hwkit.work import Job
+
+SHARES_PER_S = 100  # of a counted device: enough to watch it, too few to cost anything
+MIN_WINDOWS = 10  # before an interval is trusted to stop a run
+CALIBRATION = Target.from_difficulty(2**-8)
+WARMUP_TURN_S = 0.1
+SILENCE_S = 2.0  # a hasher promises a report every 0.25 s
+LEAVE_S = 1.5  # how long an interrupted session waits for hashers to stop
+
+
+@dataclass(slots=True)
+class Entry:
+    """One hasher's part in a session: what it has shown so far."""
+
+    hasher: Hasher
+    state: str = "waiting"  # proving, warming, measuring, complete, interrupted, void, unproven
+    why: str = ""
+    proof: Proof | None = None
+    run: RunSink | None = None
+    job: Job | None = None
+    windows: list[Window] = field(default_factory=list)
+    audits: list[Audit] = field(default_factory=list)
+    error: HwkitError | None = None
+    auditor: Auditor | None = None
+    turns: int = 0
+
+    @property
+    def name(self) -> str:
+        """The hasher's address."""
+        return self.hasher.spec.name
+
+    @property
+    def measured_s(self) -> float:
+        """Seconds inside windows."""
+        return sum(window.closed - window.opened for window in self.windows) / 1e9
+
+    @property
+    def threads(self) -> int | None:
+        """Threads that the hasher runs on, where it runs on threads."""
+        return self.hasher.threads if isinstance(self.hasher, KernelHasher) else None
+
+
+class Session:
+    """Proves hashers, then measures them side by side; each leaves one record in the sink.
+
+    Hashers with the same resource take turns in random order, so that a drifting machine favours
+    none; different resources run together. `stop` may be set at any moment: what was measured until
+    then stands, and the record says that it was interrupted.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        hashers: Sequence[Hasher],
+        sink: Sink,
+        stop: threading.Event,
+        *,
+        enough: Callable[[Session], bool] | None = None,
+    ) -> None:
+        """Take what to measure; `enough` may end the whole session early (a comparison does)."""
+        if not hashers:
+            raise PlanError("nothing to measure: no hasher was given")
+        self.plan = plan
+        self.id = secrets.token_hex(8)
+        self.entries = [Entry(hasher) for hasher in hashers]
+        self._sink = sink
+        self._stop = stop
+        self._enough = enough
+        self._began = time.monotonic_ns()
+        self._utc = datetime.now(UTC)
+        self._random = random.Random(plan.seed)  # noqa: S311 - order of turns, not a secret
+        self._host = host_facts()
+
+    def run(self, tick: Callable[[], None] = lambda: None, tick_s: float = 0.2) -> list[Entry]:
+        """Measure to the end, calling `tick` now and then from this thread; return the entries."""
+        groups: dict[str, list[Entry]] = defaultdict(list)
+        for entry in self.entries:
+            groups[entry.hasher.spec.resource].append(entry)
+        failures: list[BaseException] = []
+
+        def work(group: list[Entry]) -> None:
+            try:
+                self._group(group)
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+                failures.append(error)
+
+        threads = [
+            threading.Thread(target=work, args=(group,), name=f"turns: {resource}", daemon=True)
+            for resource, group in groups.items()
+        ]
+        for thread in threads:
+            thread.start()
+        stopped: float | None = None
+        while alive := [thread for thread in threads if thread.is_alive()]:
+            tick()
+            alive[0].join(tick_s)
+            if self._stop.is_set():
+                stopped = stopped or time.monotonic()
+                if time.monotonic() - stopped > LEAVE_S:
+                    self._abandon()
+                    break
+        tick()
+        if failures:
+            raise failures[0]
+        return self.entries
+
+    def _group(self, group: list[Entry]) -> None:
+        """Take turns until every entry of one resource is done."""
+        for entry in group:
+            if not self._stop.is_set():
+                self._prove(entry)
+        active = [entry for entry in group if entry.state == "proven"]
+        try:
+            for entry in active:
+                self._guarded(entry, self._open)
+            active = [entry for entry in active if entry.state == "measuring"]
+            number = 0
+            while active and not self._stop.is_set() and not (self._enough and self._enough(self)):
+                for entry in self._random.sample(active, len(active)):
+                    if self._stop.is_set():
+                        break
+                    self._guarded(entry, lambda entry: self._measure(entry, number))
+                active = [entry for entry in active if entry.state == "measuring"]
+                number += 1
+            for entry in active:
+                self._finish(entry, "complete", "compared")
+        finally:
+            for entry in group:
+                if entry.state in {"waiting", "proving", "proven", "measuring"}:
+                    self._finish(entry, "interrupted", "interrupted")
+
+    def _prove(self, entry: Entry) -> None:
+        entry.state = "proving"
+        if isinstance(entry.hasher, KernelHasher):
+            entry.proof = prove(entry.hasher.kernel)
+            if not entry.proof.passed:
+                fault = entry.proof.fault
+                entry.state = "unproven"
+                entry.why = f"{fault.name}: {fault.fault}" if fault else ""
+                return
+            entry.auditor = auditor_for(entry.name)
+        entry.state = "proven"
+
+    def _guarded(self, entry: Entry, step: Callable[[Entry], None]) -> None:
+        """Do one step; a fault of the device voids its run and leaves the others' alone."""
+        try:
+            step(entry)
+        except (WrongHash, DeviceFault) as error:
+            entry.error = error
+            self._finish(entry, "void", str(error))
+
+    def _open(self, entry: Entry) -> None:
+        """Warm up, find the rate, and open the record with a job that fits it."""
+        entry.state = "warming"
+        job = self.plan.job(int(time.time()), CALIBRATION)
+        began = time.monotonic()
+        rates = [0.0]
+        while not self._stop.is_set():
+            # Serials from the top down: those from 0 up are the measurement's.
+            work = job.roll(0xFFFFFFFF - len(rates))
+            window, _ = self._turn(entry, work, min(WARMUP_TURN_S, self.plan.turn_s))
+            if window is not None:
+                rates.append(wall_rate(window))
+            if time.monotonic() - began >= self.plan.warmup_s and len(rates) > 1:
+                break
+        target = CALIBRATION
+        if rates[-1]:
+            target = Target(min(MAX_TARGET, int((1 << 256) * SHARES_PER_S / rates[-1])))
+        entry.job = replace(job, target=target)
+        entry.run = self._sink.open(self._facts(entry, entry.job), host_identity())
+        entry.state = "measuring"
+
+    def _measure(self, entry: Entry, number: int) -> None:
+        """Measure one window of one entry, audit it, and store it."""
+        if entry.job is None or entry.run is None:
+            return
+        job = entry.job.roll(entry.turns)
+        entry.turns += 1
+        window, tally = self._turn(entry, job, self.plan.turn_s, number)
+        if window is None:
+            return  # stopped before the window could close: nothing of it counts
+        shares, spans = tally.between(window.opened, window.closed)
+        index = len(entry.windows)
+        entry.run.window(window)
+        for at, share in shares:
+            entry.run.share(CreditedShare(index, at, share))
+        entry.windows.append(window)
+        if entry.auditor is not None:
+            audit = entry.auditor.audit(
+                job, spans, [share for _, share in shares], index, self._random
+            )
+            if audit is not None:
+                entry.audits.append(audit)
+                entry.run.audit(audit)
+        entry.run.commit()
+        fault = share_count_fault(
+            sum(window.hashes for window in entry.windows),
+            sum(window.shares for window in entry.windows),
+            entry.job.target,
+        )
+        if fault:
+            raise ProtocolError(fault, b"")
+        if self._precise(entry):
+            self._finish(entry, "complete", "precision reached")
+        elif entry.measured_s >= self.plan.time_s:
+            self._finish(entry, "complete", "time")
+
+    def _precise(self, entry: Entry) -> bool:
+        if self.plan.precision is None or len(entry.windows) < MIN_WINDOWS:
+            return False
+        figure = self._summary(entry).figures.get("hashrate")
+        return figure is not None and figure.relative <= self.plan.precision
+
+    def _turn(
+        self, entry: Entry, job: Job, turn_s: float, number: int = 0
+    ) -> tuple[Window | None, Tally]:
+        """Run the hasher for one turn. The window opens and closes at its own reports' times."""
+        tally = Tally(job, entry.hasher.spec.basis)
+        end = threading.Event()
+        opened = closed = clock = None
+        counted: list[Progress] = []
+        heard = time.monotonic()
+        with closing(entry.hasher.run(job, end)) as reports:
+            for progress in reports:
+                if time.monotonic() - heard > SILENCE_S:
+                    raise DeviceTimeout(f"{entry.name} was silent for over {SILENCE_S:g} s")
+                heard = time.monotonic()
+                tally.take(progress)
+                if opened is None:
+                    opened = progress.at
+                    # While the workers are at it: an idle core may run at another clock.
+                    clock = native.clock_hz() if entry.hasher.spec.resource == "cpu" else None
+                elif closed is None:
+                    counted.append(progress)
+                    if progress.at - opened >= turn_s * 1e9:
+                        closed = progress.at
+                        end.set()
+                if self._stop.is_set():
+                    end.set()
+        tally.close()
+        if opened is None or closed is None:
+            return None, tally
+        busy = [progress.busy_ns for progress in counted if progress.busy_ns is not None]
+        window = Window(
+            round=number,
+            opened=opened,
+            closed=closed,
+            hashes=sum(progress.hashes or 0 for progress in counted),
+            busy_ns=sum(busy) if len(busy) == len(counted) else None,
+            shares=len(tally.between(opened, closed)[0]),
+            clock_hz=clock,
+        )
+        return window, tally
+
+    def _summary(self, entry: Entry) -> Summary:
+        target = entry.job.target if entry.job else CALIBRATION
+        return summarise(
+            entry.windows,
+            entry.audits,
+            target,
+            threads=entry.threads,
+            precision=self.plan.precision,
+            audited=entry.auditor is not None,
+        )
+
+    def _facts(self, entry: Entry, job: Job) -> dict[str, Any]:
+        """Return what is known of a run when it opens."""
+        spec = entry.hasher.spec
+        return {
+            "session": self.id,
+            "hwkit": hwkit.__version__,
+            "clock": {"utc": self._utc.isoformat(), "monotonic_ns": self._began},
+            "plan": self.plan.to_json(),
+            "job": job.to_json(),
+            "device": {
+                "name": spec.name,
+                "basis": spec.basis.value,
+                "resource": spec.resource,
+                "threads": entry.threads,
+                "details": dict(spec.details),
+            },
+            "proof": entry.proof.to_json() if entry.proof else None,
+            "auditor": entry.auditor.kernel.name if entry.auditor else None,
+            "host": self._host,
+        }
+
+    def _finish(self, entry: Entry, state: str, why: str) -> None:
+        """Seal the entry's record, if it has come to one."""
+        entry.state, entry.why = state, why
+        if entry.run is None:
+            return
+        ended = {"state": state, "why": why, "ended_ns": time.monotonic_ns()}
+        entry.run.seal(ended | self._summary(entry).to_json())
+
+    def _abandon(self) -> None:
+        """Leave hashers that do not stop; their records stay as last committed, and say so."""
+        for entry in self.entries:
+            if entry.state == "measuring":
+                entry.state, entry.why = "interrupted", "the hasher did not stop"
+

@@ -1,0 +1,87 @@
+"""The tally: what of a hasher's reports is believed. A device never grades its own work."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hwkit.errors import ProtocolError, WrongHash
+from hwkit.protocols import Basis
+from hwkit.sha256d import sha256d
+
+if TYPE_CHECKING:
+    from hwkit.protocols import Progress, Span
+    from hwkit.work import Job, Share
+
+
+@dataclass(slots=True)
+class Tally:
+    """Takes the reports of one turn on one job: re-hashes shares, checks that nonces add up."""
+
+    job: Job
+    basis: Basis
+    started: int = field(default_factory=time.monotonic_ns)
+    shares: list[tuple[int, Share]] = field(default_factory=list)  # with the report's time
+    spans: list[tuple[int, Span]] = field(default_factory=list)
+    _seen: set[Share] = field(default_factory=set)
+    _last: int = 0
+
+    def take(self, progress: Progress) -> None:
+        """Credit one report. Raises WrongHash for a false share, ProtocolError for a false report.
+
+        A time that runs backwards or ahead, and hashes that are not the nonces named, are false.
+        """
+        if not max(self._last, self.started) <= progress.at <= time.monotonic_ns():
+            raise ProtocolError(f"a report is stamped {progress.at}, out of its time", b"")
+        self._last = progress.at
+        for share in progress.shares:
+            self._credit(share)
+            self.shares.append((progress.at, share))
+        if self.basis is Basis.COUNTED:
+            asked = sum(span.count for span in progress.scanned)
+            if progress.hashes != asked:
+                raise ProtocolError(f"{progress.hashes} hashes reported for {asked} nonces", b"")
+            self.spans += [(progress.at, span) for span in progress.scanned]
+
+    def close(self) -> None:
+        """Check the turn as a whole: no nonce counted twice, no share from a nonce not counted.
+
+        Raises ProtocolError, or WrongHash for a share.
+        """
+        if self.basis is not Basis.COUNTED:
+            return
+        stretches: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
+        for _, span in self.spans:
+            stretch = (span.first, span.first + span.count)
+            stretches.setdefault((span.serial, span.extranonce2), []).append(stretch)
+        for counted in stretches.values():
+            counted.sort()
+            for (_, end), (first, _) in zip(counted, counted[1:], strict=False):
+                if first < end:
+                    raise ProtocolError(f"nonces from {first:#x} on were counted twice", b"")
+        for _, share in self.shares:
+            counted = stretches.get((share.serial, share.extranonce2), [])
+            place = bisect_right(counted, (share.nonce, 1 << 33)) - 1
+            if place < 0 or share.nonce >= counted[place][1]:
+                raise self._wrong("a share from a nonce that was not counted", share)
+
+    def between(self, opened: int, closed: int) -> tuple[list[tuple[int, Share]], list[Span]]:
+        """Return the shares and spans reported after `opened` and up to `closed`."""
+        shares = [(at, share) for at, share in self.shares if opened < at <= closed]
+        return shares, [span for at, span in self.spans if opened < at <= closed]
+
+    def _credit(self, share: Share) -> None:
+        if share.serial != self.job.serial:
+            raise self._wrong("a share of another job", share)
+        if not self.job.target.is_met_by(sha256d(self.job.header(share))):
+            raise self._wrong("a false share", share)
+        if share in self._seen:
+            raise self._wrong("a share reported twice", share)
+        self._seen.add(share)
+
+    def _wrong(self, what: str, share: Share) -> WrongHash:
+        header = self.job.header(share)
+        target = f"{self.job.target.value:064x}"
+        return WrongHash(what, header, share.nonce, sha256d(header)[::-1].hex(), f"<= {target}")

@@ -1,0 +1,125 @@
+"""The processor's hashers: each compiled kernel, the reference, and the one that measures best."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import TYPE_CHECKING
+
+from hwkit.errors import NoDevice, NoDriver, PlanError, Unavailable, WrongHash
+from hwkit.hashers import native
+from hwkit.hashers.kernel import KernelHasher, usable_cpus
+from hwkit.hashers.reference import ReferenceKernel
+from hwkit.prove import prove
+from hwkit.work import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hwkit.plugins import Address
+    from hwkit.protocols import Hasher, Kernel
+
+RESOURCE = "cpu"
+# What each compiled kernel needs, in the words of /proc/cpuinfo on x86.
+NEEDS = {
+    "cpu:sse41": {"sse4_1"},
+    "cpu:avx2": {"avx2"},
+    "cpu:avx512": {"avx512f"},
+    "cpu:shani": {"sha_ni", "sse4_1"},
+}
+
+
+def find(address: Address | None) -> Iterator[Hasher | Unavailable]:
+    """Yield the processor's hashers; see hwkit.plugins."""
+    if address is None:
+        yield _lift(ReferenceKernel())
+        try:
+            kernels = native.kernels()
+        except NoDriver as absent:
+            yield absent
+            return
+        for kernel in kernels:
+            yield _lift(kernel) if kernel.supported else _unsupported(kernel.name)
+        return
+    address.allow("threads")
+    threads = address.integer("threads")
+    name = str(address)
+    if name == "cpu:auto":
+        hasher = auto()
+    elif name == "cpu:reference":
+        hasher = _lift(ReferenceKernel())
+    else:
+        try:
+            known = {kernel.name: kernel for kernel in native.kernels()}
+        except NoDriver as absent:
+            yield absent
+            return
+        if name not in known:
+            names = ", ".join(sorted([*known, "cpu:auto", "cpu:reference"]))
+            raise PlanError(f"address {name!r}: no such kernel; there are {names}")
+        if not known[name].supported:
+            yield _unsupported(name)
+            return
+        hasher = _lift(known[name])
+    yield hasher.with_threads(threads) if threads else hasher
+
+
+def auto() -> KernelHasher:
+    """Return the kernel that a short measurement, after proof, finds fastest; it says so."""
+    name, rates = _fastest()
+    hasher = next(h for h in find(None) if isinstance(h, KernelHasher) and h.spec.name == name)
+    return KernelHasher.lift(
+        hasher.kernel, RESOURCE, hasher.threads, picked_by="cpu:auto", measured_h_s=rates
+    )
+
+
+@cache
+def _fastest() -> tuple[str, dict[str, float]]:
+    kernels = [h.kernel for h in find(None) if isinstance(h, KernelHasher)]
+    proven = [kernel for kernel in kernels if prove(kernel).passed]
+    if not proven:
+        raise WrongHash("no kernel of this processor is proven", bytes(80), 0, "FAIL", "PASS")
+    rates = race(proven)
+    return max(rates, key=rates.__getitem__), rates
+
+
+def race(kernels: Sequence[Kernel], rounds: int = 5, piece_s: float = 0.01) -> dict[str, float]:
+    """Return each kernel's best rate per second of thread CPU time, taking turns."""
+    header, target = bytes(80), Target((1 << 220) - 1)
+    counts = {kernel.name: 1 << 10 for kernel in kernels}
+    best = {kernel.name: 0.0 for kernel in kernels}
+    for _ in range(rounds):
+        for kernel in kernels:
+            count = counts[kernel.name]
+            began = time.thread_time_ns()
+            kernel.scan(header, target, range(count))
+            took = max(time.thread_time_ns() - began, 1)
+            best[kernel.name] = max(best[kernel.name], count * 1e9 / took)
+            counts[kernel.name] = int(best[kernel.name] * piece_s) + 1
+    return best
+
+
+def promised(flags: frozenset[str] | None) -> set[str] | None:
+    """Return the compiled kernels that a processor with these flags must offer; None: unknown."""
+    if flags is None:
+        return None
+    return {"cpu:portable"} | {name for name, needs in NEEDS.items() if needs <= flags}
+
+
+def missing_kernels(flags: frozenset[str] | None) -> set[str]:
+    """Return kernels that are promised and not offered: a silent fault of build or dispatch."""
+    want = promised(flags)
+    if want is None or native.MISSING:
+        return set()
+    return want - {kernel.name for kernel in native.kernels() if kernel.supported}
+
+
+def _lift(kernel: Kernel) -> KernelHasher:
+    if isinstance(kernel, ReferenceKernel):
+        return KernelHasher.lift(kernel, RESOURCE, 1)  # holds the interpreter lock: one thread
+    return KernelHasher.lift(kernel, RESOURCE, usable_cpus())
+
+
+def _unsupported(name: str) -> NoDevice:
+    needs = " and ".join(sorted(NEEDS.get(name, ())))
+    return NoDevice(name, f"this processor, or its operating system, does not offer {needs}")

@@ -1,0 +1,166 @@
+"""KernelHasher: lifts a kernel, a closed question, to a hasher that works until told to stop."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from hwkit.protocols import Basis, HasherSpec, Kernel, Progress, Span
+from hwkit.work import NONCES, Share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from threading import Event
+
+    from hwkit.work import Job
+
+CHUNK_NS = 10_000_000  # one scan: short, so that stopping is quick and a report's edges are sharp
+REPORT_NS = 25_000_000
+ALIVE_S = 0.2
+FIRST_CHUNK = 1 << 10
+GROWTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class KernelHasher:
+    """A kernel on so many threads, each with its own stretch of nonces; hashes are counted."""
+
+    kernel: Kernel
+    threads: int
+    spec: HasherSpec
+
+    @classmethod
+    def lift(cls, kernel: Kernel, resource: str, threads: int, **details: Any) -> Self:  # noqa: ANN401
+        """Return a hasher named as the kernel is."""
+        details = {"lanes": kernel.lanes, "threads": threads, **details}
+        return cls(kernel, threads, HasherSpec(kernel.name, Basis.COUNTED, resource, details))
+
+    def with_threads(self, threads: int) -> Self:
+        """Return the same hasher on another number of threads."""
+        spec = replace(self.spec, details={**self.spec.details, "threads": threads})
+        return replace(self, threads=threads, spec=spec)
+
+    def run(self, job: Job, stop: Event) -> Iterator[Progress]:
+        """Report counted hashes and the shares among them, about 40 times a second."""
+        halt = threading.Event()  # for when the caller leaves without setting stop
+        chunks: queue.SimpleQueue[_Chunk | BaseException] = queue.SimpleQueue()
+        nonces = _Nonces(job)
+        workers = [
+            threading.Thread(
+                target=self._work, args=(nonces, chunks, stop, halt), name=f"{self.spec.name}/{n}"
+            )
+            for n in range(self.threads)
+        ]
+        for worker in workers:
+            worker.start()
+        try:
+            yield from _reports(chunks, stop)
+        finally:
+            halt.set()
+            for worker in workers:
+                worker.join()
+
+    def _work(
+        self,
+        nonces: _Nonces,
+        chunks: queue.SimpleQueue[_Chunk | BaseException],
+        stop: Event,
+        halt: Event,
+    ) -> None:
+        count = FIRST_CHUNK
+        try:
+            while not (stop.is_set() or halt.is_set()):
+                span, header = nonces.take(count)
+                began = time.thread_time_ns()
+                hits = self.kernel.scan(
+                    header, nonces.job.target, range(span.first, span.first + span.count)
+                )
+                busy = time.thread_time_ns() - began
+                shares = tuple(
+                    Share(span.serial, span.extranonce2, nonces.job.ntime, hit.version, hit.nonce)
+                    for hit in hits
+                )
+                chunks.put(_Chunk(time.monotonic_ns(), span, shares, busy))
+                ideal = span.count * CHUNK_NS // max(busy, 1)
+                count = max(1, min(ideal, span.count * GROWTH, NONCES))
+        except BaseException as error:  # noqa: BLE001 - it is raised again where the caller is
+            chunks.put(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    at: int
+    span: Span
+    shares: tuple[Share, ...]
+    busy_ns: int
+
+
+class _Nonces:
+    """Deals out the nonces of a job: each once, extranonce2 rolled when 2^32 are used up."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._lock = threading.Lock()
+        self._first = 0
+        self._extranonce2 = 0
+        self._header = self._build()
+
+    def take(self, count: int) -> tuple[Span, bytes]:
+        with self._lock:
+            if self._first == NONCES:
+                self._first = 0
+                self._extranonce2 += 1
+                self._header = self._build()
+            count = min(count, NONCES - self._first)
+            span = Span(self.job.serial, self._roll(), self._first, count)
+            self._first += count
+            return span, self._header
+
+    def _roll(self) -> bytes:
+        return self._extranonce2.to_bytes(self.job.extranonce2_size, "little")
+
+    def _build(self) -> bytes:
+        job = self.job
+        return job.header(Share(job.serial, self._roll(), job.ntime, job.version, 0))
+
+
+def _reports(chunks: queue.SimpleQueue[_Chunk | BaseException], stop: Event) -> Iterator[Progress]:
+    """Gather chunks into reports; after `stop` give what is there and end."""
+    gathered: list[_Chunk] = []
+    last = time.monotonic_ns()
+    while not stop.is_set():
+        try:
+            chunk = chunks.get(timeout=ALIVE_S)
+        except queue.Empty:
+            yield Progress(time.monotonic_ns(), hashes=0, busy_ns=0)
+            continue
+        if isinstance(chunk, BaseException):
+            raise chunk
+        gathered.append(chunk)
+        if chunk.at - last >= REPORT_NS:
+            last = chunk.at
+            yield _report(gathered)
+            gathered = []
+    if gathered:
+        yield _report(gathered)
+
+
+def _report(chunks: list[_Chunk]) -> Progress:
+    return Progress(
+        at=max(chunk.at for chunk in chunks),
+        shares=tuple(share for chunk in chunks for share in chunk.shares),
+        hashes=sum(chunk.span.count for chunk in chunks),
+        busy_ns=sum(chunk.busy_ns for chunk in chunks),
+        scanned=tuple(chunk.span for chunk in chunks),
+    )
+
+
+def usable_cpus() -> int:
+    """How many processors this process may run on: its affinity where the system has one."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

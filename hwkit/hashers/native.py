@@ -1,0 +1,128 @@
+"""The C extension: its scans as kernels, its SHA-256, and a clock made of multiplications."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from hwkit.errors import NoDevice, NoDriver, PlanError
+from hwkit.protocols import Hit
+from hwkit.work import NONCES
+
+try:
+    from hwkit.hashers import _native
+except ImportError as error:  # built where there was no compiler: everything else still works
+    MISSING: str | None = (
+        f"the C extension is not there ({error}); install a C compiler and python3-dev, then "
+        "hwkit again"
+    )
+else:
+    MISSING = None
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hwkit.work import Target
+
+PIECE = 1 << 22  # nonces in one call into C: no longer than a second or two without a look at Python
+
+
+class NativeKernel:
+    """A scan compiled from csrc/; releases the interpreter lock while it works."""
+
+    capacity = 1024
+
+    def __init__(self, entry: Any) -> None:  # noqa: ANN401 - cffi's struct pointer
+        """Wrap one entry of the C table."""
+        self._entry = entry
+        self.name = f"cpu:{_native.ffi.string(entry.name).decode()}"
+        self.lanes = int(entry.lanes)
+        self.supported = bool(entry.supported)
+
+    def scan(
+        self, header: bytes, target: Target, nonces: range, versions: Sequence[int] = ()
+    ) -> Sequence[Hit]:
+        """Return all hits; see Kernel.scan."""
+        check_range(header, nonces)
+        if not versions:
+            version = int.from_bytes(header[:4], "little")
+            return [Hit(nonce, version) for nonce in self._scan(header, target, nonces)]
+        found = [
+            (nonce, place)
+            for place, version in enumerate(versions)
+            for nonce in self._scan(version.to_bytes(4, "little") + header[4:], target, nonces)
+        ]
+        return [Hit(nonce, versions[place]) for nonce, place in sorted(found)]
+
+    def _scan(self, header: bytes, target: Target, nonces: range) -> list[int]:
+        hits = _native.ffi.new("uint32_t[]", self.capacity)
+        found = _native.ffi.new("uint32_t *")
+        limit = target.to_bytes()
+        first, stop = nonces.start, nonces.stop
+        all_hits: list[int] = []
+        while first < stop:
+            done = _native.lib.hwk_scan(
+                self._entry,
+                header,
+                limit,
+                first,
+                min(stop - first, PIECE),
+                hits,
+                self.capacity,
+                found,
+            )
+            if done < 0:
+                raise NoDevice(self.name, "this processor does not run it")
+            all_hits.extend(hits[0 : found[0]])
+            first += done
+        return all_hits
+
+
+def kernels() -> list[NativeKernel]:
+    """Return every kernel that was compiled in, supported here or not. Raises NoDriver."""
+    if MISSING:
+        raise NoDriver("cpu", MISSING)
+    count = _native.ffi.new("uint32_t *")
+    table = _native.lib.hwk_kernels(count)
+    return [NativeKernel(table + n) for n in range(count[0])]
+
+
+def check_range(header: bytes, nonces: range) -> None:
+    """Raise PlanError for what no kernel takes: a header or range that is none."""
+    if len(header) != 80:
+        raise PlanError(f"a header is 80 bytes, not {len(header)}")
+    if nonces.step != 1 or nonces.start < 0 or nonces.stop > NONCES:
+        raise PlanError(f"{nonces} is not a stretch of the 32-bit nonce space")
+
+
+def sha256(message: bytes) -> bytes:
+    """Return SHA-256 by the C that checks the scans' hits. Raises NoDriver."""
+    if MISSING:
+        raise NoDriver("cpu", MISSING)
+    digest = _native.ffi.new("uint8_t[]", 32)
+    _native.lib.hwk_sha256(message, len(message), digest)
+    return bytes(digest)
+
+
+def compiler() -> str | None:
+    """Name the compiler that built the extension; None without one."""
+    return None if MISSING else _native.ffi.string(_native.lib.hwk_compiler()).decode().strip()
+
+
+def clock_hz(probes: int = 8, steps: int = 20_000) -> float | None:
+    """Measure the clock of the core that this thread is on; None where it cannot be.
+
+    A chain of dependent multiplications of known latency, timed by thread CPU time; the fastest of
+    a few probes, since all that can disturb one makes it slower. Takes about 0.2 ms.
+    """
+    if MISSING or not _native.lib.hwk_multiply_latency():
+        return None
+    cycles = steps * _native.lib.hwk_multiply_latency()
+    best = 0.0
+    for _ in range(probes):
+        began = time.thread_time_ns()
+        _native.lib.hwk_multiply_chain(steps)
+        took = time.thread_time_ns() - began
+        if took > 0:
+            best = max(best, cycles * 1e9 / took)
+    return best or None

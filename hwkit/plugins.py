@@ -1,0 +1,101 @@
+"""The door by which every hasher and meter comes in, ours too: entry points.
+
+A plugin names a function `find(address: Address | None)` under the entry point group
+hwkit.hashers or hwkit.meters, the entry point's name being the first word of its addresses. With
+None it yields everything that is here and, as Unavailable values, the reason for what is not; with
+an address, that one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qsl
+
+from hwkit.errors import NoDriver, PlanError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hwkit.protocols import Hasher, Meter
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`scheme:place?key=value&...`: 'cpu:avx2?threads=2'."""
+
+    scheme: str
+    place: str
+    options: dict[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an address. Raises PlanError for a malformed one."""
+        path, _, query = text.partition("?")
+        scheme, _, place = path.partition(":")
+        try:
+            pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        except ValueError as error:
+            raise PlanError(f"address {text!r}: after '?' come key=value pairs") from error
+        if not scheme:
+            raise PlanError(f"address {text!r}: it starts with a kind, as in 'cpu:avx2'")
+        return cls(scheme, place, dict(pairs))
+
+    def __str__(self) -> str:
+        """Return the address without its options."""
+        return f"{self.scheme}:{self.place}" if self.place else self.scheme
+
+    def allow(self, *keys: str) -> None:
+        """Raise PlanError for an option that this kind of device does not have."""
+        for key in self.options:
+            if key not in keys:
+                has = f"it has {', '.join(keys)}" if keys else "it has none"
+                raise PlanError(f"address {self}: no option {key!r}; {has}")
+
+    def integer(self, key: str) -> int | None:
+        """Return an option as a positive integer, None when it is not given."""
+        if key not in self.options:
+            return None
+        text = self.options[key]
+        if not text.isascii() or not text.isdigit() or int(text) == 0:
+            raise PlanError(f"address {self}: {key} is a whole number from 1 up, not {text!r}")
+        return int(text)
+
+
+def hashers(address: str | None = None) -> Iterator[Hasher | Unavailable]:
+    """Yield the hashers of this machine, or the one addressed, and what is absent with its reason.
+
+    Raises PlanError for an address of no known kind.
+    """
+    yield from _find("hwkit.hashers", address)
+
+
+def meters(address: str | None = None) -> Iterator[Meter | Unavailable]:
+    """Yield the meters of this machine, or the one addressed, and what is absent with its reason.
+
+    Raises PlanError for an address of no known kind.
+    """
+    yield from _find("hwkit.meters", address)
+
+
+def _find(group: str, text: str | None) -> Iterator[Any]:
+    doors = {door.name: door for door in entry_points(group=group)}
+    if text is None:
+        for _, door in sorted(doors.items()):
+            yield from _through(door, None)
+        return
+    address = Address.parse(text)
+    if address.scheme not in doors:
+        known = ", ".join(sorted(doors)) or "none"
+        raise PlanError(f"address {text!r}: no such kind {address.scheme!r}; known: {known}")
+    yield from _through(doors[address.scheme], address)
+
+
+def _through(door: EntryPoint, address: Address | None) -> Iterator[Any]:
+    try:
+        find = door.load()
+    except ImportError as error:
+        yield NoDriver(door.name, f"its plugin does not load: {error}")
+        return
+    yield from find(address)

@@ -1,0 +1,198 @@
+"""The seams: what a kernel, a hasher, a meter and a sink are, and what passes between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from threading import Event
+
+    from hwkit.work import Job, Share, Target
+
+
+class Basis(StrEnum):
+    """What a hash count stands on; printed beside every number."""
+
+    COUNTED = "counted"  # we asked about every nonce and got an answer for each: exact
+    SHARES = "shares"  # inferred from shares we verified ourselves: +- 1/sqrt(n)
+    CLAIMED = "claimed"  # the device says so
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Hit:
+    """A nonce, and the header version it goes with, whose hash meets the target."""
+
+    nonce: int
+    version: int
+
+
+class Kernel(Protocol):
+    """A closed question: which of these nonces (and rolled versions) meet the target?"""
+
+    name: str
+    lanes: int  # nonces answered in one step: the prover takes its edges from it
+    capacity: int  # hits that one call into the device can return before it is called again
+
+    def scan(
+        self, header: bytes, target: Target, nonces: range, versions: Sequence[int] = ()
+    ) -> Sequence[Hit]:
+        """Return all hits, by nonce and then in the order of `versions`.
+
+        `header` is 80 bytes, its nonce ignored. Without `versions` the header's own is used. Raises
+        PlanError for a range that leaves the 32-bit nonce space or does not step by 1.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HasherSpec:
+    """What a hasher is. It costs no I/O and never changes."""
+
+    name: str  # its address: "cpu:avx2"
+    basis: Basis
+    resource: str  # hashers that share one take turns
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Nonces of one header that were asked about, all of them."""
+
+    serial: int
+    extranonce2: bytes
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One report at one moment; an empty one still says: alive."""
+
+    at: int  # monotonic ns
+    shares: tuple[Share, ...] = ()
+    hashes: int | None = None  # None: credit me only for shares you have verified
+    busy_ns: int | None = None  # thread CPU time or device time behind these hashes
+    scanned: tuple[Span, ...] = ()  # which nonces the hashes were: what an audit scans again
+
+
+@runtime_checkable
+class Hasher(Protocol):
+    """Works on a job and tells how it goes, until told to stop."""
+
+    spec: HasherSpec
+
+    def run(self, job: Job, stop: Event) -> Iterator[Progress]:
+        """Report at least 4 times a second; end within 0.5 s of `stop`.
+
+        Raises DeviceFault when the device fails.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MeterSpec:
+    """What a meter sees and how well."""
+
+    name: str  # its address
+    scope: str  # chip | board | device | wall
+    provenance: str  # meter | psu | board | estimated | nameplate | manual
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a meter said at one moment: the midpoint of the request, in monotonic ns."""
+
+    at: int
+    joules: float | None = None  # of a counter
+    watts: float | None = None
+    flags: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Meter(Protocol):
+    """Sees energy or power; sampled on a thread of its own."""
+
+    spec: MeterSpec
+
+    def open(self) -> None:
+        """Connect. Raises Unavailable."""
+
+    def read(self) -> Reading:
+        """Return one reading. Raises DeviceFault."""
+        ...
+
+    def close(self) -> None:
+        """Let go; may be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Work between two instants of one monotonic clock, both in ns."""
+
+    round: int  # windows of one round were measured next to each other
+    opened: int
+    closed: int
+    hashes: int
+    busy_ns: int | None
+    shares: int
+    clock_hz: float | None  # the core's clock, measured beside the window
+
+
+@dataclass(frozen=True, slots=True)
+class CreditedShare:
+    """A share that the harness has re-hashed, and the window it counts in."""
+
+    window: int
+    at: int  # monotonic ns
+    share: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """A stretch of a window, drawn after the fact and scanned again by another kernel."""
+
+    window: int
+    serial: int
+    extranonce2: bytes
+    first: int
+    count: int
+    hits: int
+
+
+class RunSink(Protocol):
+    """Takes the rows of one run as they come."""
+
+    id: str
+
+    def window(self, window: Window) -> None:
+        """Add a window; its number is how many came before."""
+
+    def share(self, share: CreditedShare) -> None:
+        """Add a credited share."""
+
+    def audit(self, audit: Audit) -> None:
+        """Add an audit that agreed."""
+
+    def reading(self, meter: str, reading: Reading) -> None:
+        """Add a meter's reading."""
+
+    def event(self, at: int, what: str) -> None:
+        """Add something that happened, at a monotonic ns."""
+
+    def commit(self) -> None:
+        """Make all rows so far safe against the death of this process."""
+
+    def seal(self, facts: dict[str, Any]) -> None:
+        """Close the run for good, with what is known only now."""
+
+
+class Sink(Protocol):
+    """Opens runs."""
+
+    def open(self, facts: dict[str, Any], identity: dict[str, str]) -> RunSink:
+        """Begin a run. `identity` is what could name a person: kept apart, not exported."""
+        ...

@@ -1,0 +1,136 @@
+"""A record: one run's document, its raw rows, and the figures that follow from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from hwkit.errors import RecordError
+from hwkit.harness.figures import summarise
+from hwkit.records import rows
+from hwkit.records.upgrades import SCHEMA, upgrade
+from hwkit.units import Figure
+from hwkit.work import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hwkit.harness.figures import Summary
+
+_ID = re.compile(r"[0-9A-Za-z._-]{1,80}")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """So many rows of one kind, encoded, with the digest that was written beside them."""
+
+    rows: int
+    data: bytes
+    digest: str
+
+    @classmethod
+    def of(cls, kind: str, some: list[rows.Row]) -> Self:
+        """Encode rows."""
+        data = rows.encode(kind, some)
+        return cls(len(some), data, sha256(data))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A sealed document as its text, and the chunks it vouches for."""
+
+    text: str
+    digest: str
+    chunks: dict[str, list[Chunk]]
+    identity: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def sealed(cls, document: dict[str, Any], chunks: dict[str, list[Chunk]]) -> Self:
+        """Return the record of a finished document; the digests of its rows go into it."""
+        vouched = {
+            kind: [{"rows": chunk.rows, "sha256": chunk.digest} for chunk in some]
+            for kind, some in sorted(chunks.items())
+        }
+        text = canonical({**document, "rows": vouched})
+        return cls(text, sha256(text.encode()), chunks)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The document in today's schema. Raises RecordError for one that is too new or none."""
+        return upgrade(parse(self.text))
+
+    @property
+    def id(self) -> str:
+        """The record's id: its time, then chance."""
+        return str(parse(self.text)["id"])
+
+    def read(self, kind: str) -> Iterator[Any]:
+        """Yield the rows of one kind as the values they were: Window, CreditedShare, Audit, ..."""
+        return map(rows.READERS[kind], self.rows(kind))
+
+    def rows(self, kind: str) -> Iterator[rows.Row]:
+        """Yield the rows of one kind as tuples, in the order of rows.COLUMNS."""
+        for chunk in self.chunks.get(kind, []):
+            yield from rows.decode(kind, chunk.data)
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """The figures as the document states them."""
+        return {k: Figure.from_json(v) for k, v in self.document["figures"].items()}
+
+    def summary(self) -> Summary:
+        """Compute the figures again from the rows."""
+        return summary_of(self.document, self.chunks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document with the digest that seals it, as --json prints it."""
+        return {**self.document, "digest": self.digest}
+
+
+def summary_of(document: dict[str, Any], chunks: dict[str, list[Chunk]]) -> Summary:
+    """Compute the figures of a run from its rows, sealed or not."""
+
+    def read(kind: str) -> list[Any]:
+        return [
+            rows.READERS[kind](row)
+            for chunk in chunks.get(kind, [])
+            for row in rows.decode(kind, chunk.data)
+        ]
+
+    return summarise(
+        read("windows"),
+        read("audits"),
+        Job.from_json(document["job"]).target,
+        threads=document["device"]["threads"],
+        precision=document["plan"]["precision"],
+        audited=document["auditor"] is not None,
+    )
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Read a document. Raises RecordError for what is none, or newer than this hwkit."""
+    try:
+        document = json.loads(text)
+        schema, name = document["schema"], document["id"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"not a record: {type(error).__name__}: {error}") from error
+    if not isinstance(schema, int) or not isinstance(name, str) or not _ID.fullmatch(name):
+        raise RecordError("not a record: its schema or id is none")
+    if schema > SCHEMA:
+        raise RecordError(
+            f"record {name} has schema {schema}; this hwkit reads up to {SCHEMA}: update hwkit"
+        )
+    return dict(document)
+
+
+def canonical(document: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return the one text of a JSON value: keys sorted, no spaces, ASCII, no NaN."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256(data: bytes) -> str:
+    """Return a SHA-256 in hex."""
+    return hashlib.sha256(data).hexdigest()

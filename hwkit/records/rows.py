@@ -1,0 +1,126 @@
+"""Raw rows as bytes: columns of a few thousand rows, as JSON, deflated.
+
+A chunk is zlib over UTF-8 JSON, an object of one array a column; the columns of TIMES hold
+differences, the first one the time itself. Any language reads that.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from hwkit.errors import RecordError
+from hwkit.protocols import Audit, CreditedShare, Reading, Window
+from hwkit.work import Share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+COLUMNS = {
+    "windows": ("round", "opened", "closed", "hashes", "busy_ns", "shares", "clock_hz"),
+    "shares": ("window", "at", "serial", "extranonce2", "ntime", "version", "nonce"),
+    "audits": ("window", "serial", "extranonce2", "first", "count", "hits"),
+    "readings": ("meter", "at", "joules", "watts", "flags"),
+    "events": ("at", "what"),
+}
+TIMES = {"opened", "closed", "at"}
+CHUNK_ROWS = 2048
+LARGEST_CHUNK = 1 << 24  # bytes of JSON: far above any chunk of ours, far below any memory
+Row = tuple[Any, ...]
+
+
+def encode(kind: str, rows: Sequence[Row]) -> bytes:
+    """Return rows of one kind as a chunk."""
+    columns = dict(zip(COLUMNS[kind], map(list, zip(*rows, strict=True)), strict=True))
+    for name in TIMES & columns.keys():
+        times = columns[name]
+        columns[name] = times[:1] + [b - a for a, b in zip(times, times[1:], strict=False)]
+    return zlib.compress(json.dumps(columns, separators=(",", ":")).encode(), 6)
+
+
+def decode(kind: str, chunk: bytes) -> Iterator[Row]:
+    """Yield the rows of a chunk. Raises RecordError for what is no chunk of this kind."""
+    try:
+        inflater = zlib.decompressobj()
+        text = inflater.decompress(chunk, LARGEST_CHUNK)
+        if not inflater.eof:
+            raise RecordError(f"a chunk of {kind} is cut short, or larger than any of ours")
+        columns = json.loads(text)
+        ordered = [
+            accumulate(columns[name]) if name in TIMES else columns[name] for name in COLUMNS[kind]
+        ]
+        yield from zip(*ordered, strict=True)
+    except (zlib.error, ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"a chunk of {kind} is corrupt: {error}") from error
+
+
+def from_window(window: Window) -> Row:
+    """Return a window as a row."""
+    return tuple(getattr(window, name) for name in COLUMNS["windows"])
+
+
+def from_share(credited: CreditedShare) -> Row:
+    """Return a credited share as a row."""
+    share = credited.share
+    return (
+        credited.window,
+        credited.at,
+        share.serial,
+        share.extranonce2.hex(),
+        share.ntime,
+        share.version,
+        share.nonce,
+    )
+
+
+def from_audit(audit: Audit) -> Row:
+    """Return an audit as a row."""
+    return (
+        audit.window,
+        audit.serial,
+        audit.extranonce2.hex(),
+        audit.first,
+        audit.count,
+        audit.hits,
+    )
+
+
+def from_reading(meter: str, reading: Reading) -> Row:
+    """Return a meter's reading as a row."""
+    return (meter, reading.at, reading.joules, reading.watts, list(reading.flags))
+
+
+def to_window(row: Row) -> Window:
+    """Return the window of a row."""
+    return Window(*row)
+
+
+def to_share(row: Row) -> CreditedShare:
+    """Return the credited share of a row."""
+    window, at, serial, extranonce2, ntime, version, nonce = row
+    return CreditedShare(
+        window, at, Share(serial, bytes.fromhex(extranonce2), ntime, version, nonce)
+    )
+
+
+def to_audit(row: Row) -> Audit:
+    """Return the audit of a row."""
+    window, serial, extranonce2, first, count, hits = row
+    return Audit(window, serial, bytes.fromhex(extranonce2), first, count, hits)
+
+
+def to_reading(row: Row) -> tuple[str, Reading]:
+    """Return the reading of a row, and the meter that took it."""
+    meter, at, joules, watts, flags = row
+    return meter, Reading(at, joules, watts, tuple(flags))
+
+
+READERS: dict[str, Callable[[Row], Any]] = {
+    "windows": to_window,
+    "shares": to_share,
+    "audits": to_audit,
+    "readings": to_reading,
+    "events": tuple,
+}

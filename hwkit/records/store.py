@@ -1,0 +1,454 @@
+"""The store: runs are opened, appended to and sealed in one database, SQLite unless told."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import sqlalchemy as sa
+from platformdirs import user_data_path
+from sqlalchemy import exc
+
+from hwkit.errors import NoDriver, NotPermitted, RecordError
+from hwkit.records import owner, rows
+from hwkit.records.record import Chunk, Record, canonical, parse, sha256, summary_of
+from hwkit.records.upgrades import SCHEMA, upgrade
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hwkit.protocols import Audit, CreditedShare, Reading, RunSink, Window
+
+DATABASE_SHAPE = 1
+BUSY_S = 30
+_META = sa.MetaData()
+_STORE = sa.Table("hwkit_store", _META, sa.Column("shape", sa.Integer, nullable=False))
+_RECORD = sa.Table(
+    "record",
+    _META,
+    sa.Column("id", sa.String(80), primary_key=True),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("digest", sa.String(64)),  # of the document; null until it is sealed
+    sa.Column("owner", sa.Text),  # the process that writes it; null once sealed
+    sa.Column("touched", sa.Float, nullable=False),  # seconds since 1970, by the owner's clock
+    # Derived from the document by columns(); `hwkit records reindex` fills them again.
+    sa.Column("schema", sa.Integer),
+    sa.Column("began", sa.String(40), index=True),
+    sa.Column("device", sa.String(200), index=True),
+    sa.Column("basis", sa.String(20)),
+    sa.Column("state", sa.String(20)),
+    sa.Column("session", sa.String(40), index=True),
+    sa.Column("hashrate_h_s", sa.Float),
+)
+_CHUNK = sa.Table(
+    "chunk",
+    _META,
+    sa.Column("record", sa.ForeignKey("record.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("kind", sa.String(20), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+)
+# What could name a person, apart from the document: exported only when asked for.
+_IDENTITY = sa.Table(
+    "identity",
+    _META,
+    sa.Column("record", sa.ForeignKey("record.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("document", sa.Text, nullable=False),
+)
+
+
+def default_url() -> str:
+    """Return where records go unless told otherwise: this user's data directory."""
+    return f"sqlite:///{user_data_path('hwkit', appauthor=False) / 'records.sqlite'}"
+
+
+def columns(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what a document is searched by, from its upgraded form."""
+    hashrate = document.get("figures", {}).get("hashrate")
+    return {
+        "schema": document["schema"],
+        "began": document["began"],
+        "device": document["device"]["name"],
+        "basis": document["device"]["basis"],
+        "state": document["state"],
+        "session": document["session"],
+        "hashrate_h_s": None if hashrate is None else hashrate["value"],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A record in a list: what it is searched by."""
+
+    id: str
+    began: str
+    device: str
+    state: str
+    hashrate_h_s: float | None
+
+
+class Store:
+    """Records at a SQLAlchemy URL, or in the SQLite file at a path.
+
+    Several processes may write at once. Raises RecordError for what is no store of ours or newer
+    than this hwkit, NotPermitted where it cannot be written, NoDriver for a database whose driver
+    is not installed.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        """Open the store, and make it if it is not there."""
+        url = url or default_url()
+        self.url = url if "://" in url else f"sqlite:///{url}"
+        self._engine = _engine(self.url)
+        with self._answered():
+            self._prepare()
+
+    def open(self, facts: dict[str, Any], identity: dict[str, str]) -> RunSink:
+        """Begin a run; see protocols.Sink."""
+        now = datetime.now(UTC)
+        document = {
+            "schema": SCHEMA,
+            "id": f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03}-{secrets.token_hex(3)}",
+            "began": now.isoformat(timespec="microseconds"),
+            "began_ns": time.monotonic_ns(),
+            "state": "running",
+            **facts,
+        }
+        with self._write() as connection:
+            connection.execute(
+                _RECORD.insert().values(
+                    id=document["id"],
+                    document=canonical(document),
+                    owner=canonical(owner.this_process()),
+                    touched=time.time(),
+                    **columns(document),
+                )
+            )
+            connection.execute(
+                _IDENTITY.insert().values(record=document["id"], document=canonical(identity))
+            )
+        return StoredRun(self, document)
+
+    def list(self) -> list[Listed]:
+        """Return all records, oldest first."""
+        shown = (_RECORD.c.id, _RECORD.c.began, _RECORD.c.device, _RECORD.c.hashrate_h_s)
+        with self._read() as connection:
+            found = connection.execute(
+                sa.select(*shown, _RECORD.c.state, _RECORD.c.digest, _RECORD.c.owner, _RECORD.c.touched)
+                .order_by(_RECORD.c.id)
+            ).all()
+        return [
+            Listed(
+                row.id,
+                row.began,
+                row.device,
+                row.state if row.digest else _open_state(row.owner, row.touched),
+                row.hashrate_h_s,
+            )
+            for row in found
+        ]
+
+    def get(self, name: str) -> Record:
+        """Return one record by its id, the beginning of it, or 'last'.
+
+        One that was never sealed is closed here, in memory, with what was committed: its state is
+        'running' while its process lives, else 'interrupted'. Raises RecordError.
+        """
+        with self._read() as connection:
+            row = self._row(connection, name)
+            chunks: dict[str, list[Chunk]] = {}
+            for chunk in connection.execute(
+                sa.select(_CHUNK).where(_CHUNK.c.record == row.id).order_by(_CHUNK.c.kind, _CHUNK.c.number)
+            ):
+                chunks.setdefault(chunk.kind, []).append(Chunk(chunk.rows, chunk.data, chunk.digest))
+            kept = connection.execute(
+                sa.select(_IDENTITY.c.document).where(_IDENTITY.c.record == row.id)
+            ).scalar()
+        identity = json.loads(kept) if kept else {}
+        if row.digest:
+            return Record(row.document, row.digest, chunks, identity)
+        document = upgrade(parse(row.document))
+        summary = summary_of(document, chunks)
+        state = _open_state(row.owner, row.touched)
+        last = max((window.closed for window in _windows(chunks)), default=document["began_ns"])
+        why = "its process is still running" if state == "running" else "its process ended"
+        ended = {"state": state, "why": why, "ended_ns": last}
+        closed = Record.sealed({**document, **ended, **summary.to_json()}, chunks)
+        return Record(closed.text, closed.digest, chunks, identity)
+
+    def add(self, record: Record) -> bool:
+        """Take in a record from elsewhere; False when it is here already, the same to the bit.
+
+        Raises RecordError for one that is here with other content, or does not match its digest.
+        """
+        document = record.document
+        if sha256(record.text.encode()) != record.digest:
+            raise RecordError(f"record {record.id}: the document does not match its digest")
+        with self._write() as connection:
+            known = connection.execute(
+                sa.select(_RECORD.c.digest).where(_RECORD.c.id == record.id)
+            ).first()
+            if known is not None:
+                if known.digest == record.digest:
+                    return False
+                raise RecordError(f"record {record.id} is here already, with other content")
+            connection.execute(
+                _RECORD.insert().values(
+                    id=record.id,
+                    document=record.text,
+                    digest=record.digest,
+                    touched=time.time(),
+                    **columns(document),
+                )
+            )
+            for kind, chunks in record.chunks.items():
+                for number, chunk in enumerate(chunks):
+                    connection.execute(_CHUNK.insert().values(**_chunk(record.id, kind, number, chunk)))
+            if record.identity:
+                connection.execute(
+                    _IDENTITY.insert().values(
+                        record=record.id, document=canonical(record.identity)
+                    )
+                )
+        return True
+
+    def reindex(self) -> int:
+        """Fill the columns to search by again from the documents; return how many records."""
+        with self._write() as connection:
+            found = connection.execute(sa.select(_RECORD.c.id, _RECORD.c.document)).all()
+            for row in found:
+                derived = columns(upgrade(parse(row.document)))
+                connection.execute(_RECORD.update().where(_RECORD.c.id == row.id).values(**derived))
+        return len(found)
+
+    def append(self, name: str, chunks: list[tuple[str, int, Chunk]], seal: Record | None) -> None:
+        """Write a run's new or grown chunks, and its seal when it is done, in one transaction."""
+        with self._write() as connection:
+            for kind, number, chunk in chunks:
+                values = _chunk(name, kind, number, chunk)
+                same = (
+                    (_CHUNK.c.record == name) & (_CHUNK.c.kind == kind) & (_CHUNK.c.number == number)
+                )
+                if not connection.execute(_CHUNK.update().where(same).values(**values)).rowcount:
+                    connection.execute(_CHUNK.insert().values(**values))
+            change: dict[str, Any] = {"touched": time.time()}
+            if seal is not None:
+                change |= {"document": seal.text, "digest": seal.digest, "owner": None}
+                change |= columns(seal.document)
+            connection.execute(_RECORD.update().where(_RECORD.c.id == name).values(**change))
+
+    def _row(self, connection: sa.Connection, name: str) -> Any:  # noqa: ANN401 - a row of _RECORD
+        query = sa.select(_RECORD)
+        if name == "last":
+            row = connection.execute(query.order_by(_RECORD.c.id.desc()).limit(1)).first()
+            if row is None:
+                raise RecordError(f"no records in {_shown(self.url)}")
+            return row
+        exact = connection.execute(query.where(_RECORD.c.id == name)).first()
+        if exact is not None:
+            return exact
+        some = connection.execute(
+            query.where(_RECORD.c.id.startswith(name, autoescape=True)).limit(2)
+        ).all()
+        if not some or not name:
+            raise RecordError(f"no record {name!r} in {_shown(self.url)}; see hwkit records list")
+        if len(some) > 1:
+            raise RecordError(f"several records begin with {name!r}; give more of the id")
+        return some[0]
+
+    def _prepare(self) -> None:
+        """Make the tables, or check that they are ours and of a shape this hwkit knows."""
+        names = sa.inspect(self._engine).get_table_names()
+        if not names:
+            with self._write() as connection:
+                _META.create_all(connection)
+                if connection.execute(sa.select(_STORE)).first() is None:
+                    connection.execute(_STORE.insert().values(shape=DATABASE_SHAPE))
+            return
+        if _STORE.name not in names:
+            raise RecordError(f"{_shown(self.url)} is a database, but not of hwkit records")
+        with self._read() as connection:
+            shape = connection.execute(sa.select(_STORE.c.shape)).scalar()
+        if shape != DATABASE_SHAPE:
+            raise RecordError(
+                f"{_shown(self.url)} has shape {shape}; this hwkit knows {DATABASE_SHAPE}: update hwkit"
+            )
+
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        with self._answered(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        with (
+            self._answered(),
+            self._engine.connect().execution_options(hwkit_write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        """Turn what a database can refuse into what a user can do something about."""
+        try:
+            yield
+        except exc.DBAPIError as error:
+            text = str(error.orig)
+            where = _shown(self.url)
+            if isinstance(error.orig, sqlite3.DatabaseError) and "not a database" in text:
+                raise RecordError(f"{where} is not a database") from error
+            if "malformed" in text:
+                raise RecordError(f"{where} is damaged: {text}") from error
+            raise NotPermitted(where, f"the store cannot be used: {text}") from error
+
+
+class StoredRun:
+    """One run's rows on their way into the store; see protocols.RunSink.
+
+    Rows gather in the last chunk of their kind, which is written anew at each commit until it is
+    full: a long run leaves few large chunks, a killed one all but its last second.
+    """
+
+    def __init__(self, store: Store, document: dict[str, Any]) -> None:
+        """Take the open document."""
+        self.id = str(document["id"])
+        self._store = store
+        self._document = document
+        self._full: dict[str, list[Chunk]] = {}
+        self._rows: dict[str, list[rows.Row]] = {}
+        self._changed: set[str] = set()
+        self._lock = threading.Lock()
+
+    def window(self, window: Window) -> None:
+        """Add a window."""
+        self._add("windows", rows.from_window(window))
+
+    def share(self, share: CreditedShare) -> None:
+        """Add a credited share."""
+        self._add("shares", rows.from_share(share))
+
+    def audit(self, audit: Audit) -> None:
+        """Add an audit."""
+        self._add("audits", rows.from_audit(audit))
+
+    def reading(self, meter: str, reading: Reading) -> None:
+        """Add a meter's reading."""
+        self._add("readings", rows.from_reading(meter, reading))
+
+    def event(self, at: int, what: str) -> None:
+        """Add an event."""
+        self._add("events", (at, what))
+
+    def commit(self) -> None:
+        """Write what is new."""
+        with self._lock:
+            self._store.append(self.id, self._pending(), None)
+
+    def seal(self, facts: dict[str, Any]) -> None:
+        """Write what is new and close the document over all rows."""
+        with self._lock:
+            pending = self._pending()
+            chunks = {kind: list(some) for kind, some in self._full.items()}
+            for kind, some in self._rows.items():
+                if some:
+                    chunks.setdefault(kind, []).append(Chunk.of(kind, some))
+            record = Record.sealed({**self._document, **facts}, chunks)
+            self._store.append(self.id, pending, record)
+
+    def _add(self, kind: str, row: rows.Row) -> None:
+        with self._lock:
+            self._rows.setdefault(kind, []).append(row)
+            self._changed.add(kind)
+
+    def _pending(self) -> list[tuple[str, int, Chunk]]:
+        """Encode what changed; chunks that are full are not touched again."""
+        pending = []
+        for kind in sorted(self._changed):
+            some, full = self._rows[kind], self._full.setdefault(kind, [])
+            while len(some) >= rows.CHUNK_ROWS:
+                chunk = Chunk.of(kind, some[: rows.CHUNK_ROWS])
+                pending.append((kind, len(full), chunk))
+                full.append(chunk)
+                some = self._rows[kind] = some[rows.CHUNK_ROWS :]
+            if some:
+                pending.append((kind, len(full), Chunk.of(kind, some)))
+        self._changed.clear()
+        return pending
+
+
+def _chunk(record: str, kind: str, number: int, chunk: Chunk) -> dict[str, Any]:
+    return {
+        "record": record,
+        "kind": kind,
+        "number": number,
+        "rows": chunk.rows,
+        "data": chunk.data,
+        "digest": chunk.digest,
+    }
+
+
+def _windows(chunks: dict[str, list[Chunk]]) -> Iterator[Window]:
+    for chunk in chunks.get("windows", []):
+        yield from map(rows.to_window, rows.decode("windows", chunk.data))
+
+
+def _open_state(written_by: str | None, touched: float) -> str:
+    alive = written_by is not None and owner.is_alive(json.loads(written_by), touched)
+    return "running" if alive else "interrupted"
+
+
+def _shown(url: str) -> str:
+    """Return a URL as it may be printed: no password in it, a file as its path."""
+    shown = sa.make_url(url)
+    return shown.database or url if shown.drivername == "sqlite" else shown.render_as_string()
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+        if parsed.drivername.startswith("sqlite") and parsed.database:
+            _directory_for(Path(parsed.database))
+        engine = sa.create_engine(parsed)
+    except ModuleNotFoundError as error:
+        raise NoDriver(url.partition(":")[0], f"pip install {error.name}") from error
+    except exc.ArgumentError as error:
+        raise RecordError(f"{url!r} is no store: give a file or a SQLAlchemy URL") from error
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _on_connect)
+        sa.event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def _directory_for(database: Path) -> None:
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotPermitted(str(database), f"its directory cannot be made: {error.strerror}") from error
+
+
+def _on_connect(connection: Any, _: object) -> None:  # noqa: ANN401 - sqlite3 or a stand-in
+    connection.isolation_level = None  # transactions begin where _on_begin says
+    for pragma in (
+        f"busy_timeout = {BUSY_S * 1000}",
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _on_begin(connection: sa.Connection) -> None:
+    # A write takes its lock at once: two writers wait for each other instead of failing half-way.
+    write = connection.get_execution_options().get("hwkit_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

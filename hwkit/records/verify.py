@@ -1,0 +1,221 @@
+"""Verification: every figure computed again from the raw rows, every share hashed again."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from hwkit.errors import HwkitError, RecordError
+from hwkit.harness.figures import share_count_fault
+from hwkit.protocols import Basis
+from hwkit.records.record import canonical, sha256
+from hwkit.sha256d import sha256d
+from hwkit.work import Header, Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hwkit.protocols import Window
+    from hwkit.records.record import Record
+
+CLOCK_SLACK_S = 5  # between making a job and opening its record, on one machine
+ROLLED_AHEAD_S = 7200  # a miner may roll nTime: consensus takes up to two hours
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was verified, and what was found."""
+
+    name: str
+    fault: str | None
+    detail: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Was it as it should be?"""
+        return self.fault is None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as --json prints it."""
+        return {
+            "name": self.name,
+            "verdict": "PASS" if self.passed else "FAIL",
+            "detail": self.fault or self.detail,
+        }
+
+
+def verify(record: Record) -> list[Finding]:
+    """Check a record against itself, from the bytes up. See docs/verify.md for what that proves."""
+    return [_find(name, check, record) for name, check in CHECKS.items()]
+
+
+def _find(name: str, check: Callable[[Record], str], record: Record) -> Finding:
+    """Run a check: it returns what it saw, and raises what it found wrong."""
+    try:
+        return Finding(name, None, check(record))
+    except HwkitError as error:
+        return Finding(name, str(error))
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
+        # Anybody may have written this document: what is not of its shape is a finding.
+        return Finding(name, f"the document is not of its shape: {type(error).__name__}: {error}")
+
+
+def _document(record: Record) -> str:
+    if sha256(record.text.encode()) != record.digest:
+        raise RecordError("the document was changed: it does not match its digest")
+    return f"sha256 {record.digest}"
+
+
+def _rows(record: Record) -> str:
+    vouched = record.document["rows"]
+    if vouched.keys() != record.chunks.keys():
+        raise RecordError(f"rows of {sorted(record.chunks)}, where {sorted(vouched)} are vouched for")
+    total = 0
+    for kind, chunks in record.chunks.items():
+        if len(chunks) != len(vouched[kind]):
+            raise RecordError(f"{len(chunks)} chunks of {kind} instead of {len(vouched[kind])}")
+        first = 0
+        for number, (chunk, expected) in enumerate(zip(chunks, vouched[kind], strict=True)):
+            where = f"{kind} chunk {number} (rows {first} to {first + expected['rows'] - 1})"
+            if sha256(chunk.data) != expected["sha256"] or chunk.digest != expected["sha256"]:
+                raise RecordError(f"{where} was changed: it does not match its digest")
+            if chunk.rows != expected["rows"]:
+                raise RecordError(f"{where}: {chunk.rows} rows instead of {expected['rows']}")
+            first += chunk.rows
+        total += first
+        if sum(1 for _ in record.rows(kind)) != first:
+            raise RecordError(f"{kind}: the number of rows is not the one stated")
+    return f"{total} rows"
+
+
+def _windows(record: Record) -> str:
+    document = record.document
+    last = document["clock"]["monotonic_ns"]
+    windows: list[Window] = list(record.read("windows"))
+    for number, window in enumerate(windows):
+        if not last <= window.opened < window.closed:
+            raise RecordError(f"window {number} overlaps the one before, or runs backwards")
+        last = window.closed
+        for count in (window.hashes, window.shares, window.busy_ns or 0):
+            if not isinstance(count, int) or count < 0:
+                raise RecordError(f"window {number} has a count that is none: {count}")
+    if last > document["ended_ns"]:
+        raise RecordError("the last window closes after the end of the run")
+    return f"{len(windows)} windows in order"
+
+
+def _figures(record: Record) -> str:
+    document = record.document
+    for name, value in record.summary().to_json().items():
+        if canonical(value) != canonical(document[name]):
+            raise RecordError(f"{name} do not follow from the rows: {_first_difference(value, document[name])}")
+    return f"{len(document['figures'])} figures computed again"
+
+
+def _shares(record: Record) -> str:
+    """Hash every share again; the inner loop is kept lean, since long runs hold millions."""
+    job = Job.from_json(record.document["job"])
+    windows: list[Window] = list(record.read("windows"))
+    limit = job.target.value
+    counted = [0] * len(windows)
+    seen = array("Q")
+    header_of, from_bytes = job.header_of, int.from_bytes
+    number = -1
+    for number, (index, at, serial, rolled, ntime, version, nonce) in enumerate(record.rows("shares")):
+        if not 0 <= index < len(windows) or not windows[index].opened < at <= windows[index].closed:
+            raise RecordError(f"share {number} lies outside its window")
+        header = header_of(serial, bytes.fromhex(rolled), ntime, version, nonce)
+        digest = sha256d(header)
+        if from_bytes(digest, "little") > limit:
+            raise RecordError(f"share {number} (nonce {nonce:#010x}) does not meet the target")
+        seen.append(from_bytes(digest[:8], "little"))
+        counted[index] += 1
+    if len(set(seen)) != len(seen):
+        raise RecordError("a share stands there twice")
+    for place, (count, window) in enumerate(zip(counted, windows, strict=True)):
+        if count != window.shares:
+            raise RecordError(f"window {place} states {window.shares} shares and has {count}")
+    return f"{number + 1} shares hashed again"
+
+
+def _share_count(record: Record) -> str:
+    document = record.document
+    if document["device"]["basis"] != Basis.COUNTED:
+        return "not counted: nothing to hold the shares against"
+    windows: list[Window] = list(record.read("windows"))
+    hashes = sum(window.hashes for window in windows)
+    shares = sum(window.shares for window in windows)
+    target = Job.from_json(document["job"]).target
+    fault = share_count_fault(hashes, shares, target)
+    if fault:
+        raise RecordError(fault)
+    return f"{shares} shares, {float(hashes / target.work):.1f} expected of {hashes} hashes"
+
+
+def _audits(record: Record) -> str:
+    places: dict[tuple[int, int, str], list[int]] = {}
+    for index, _, serial, rolled, _, _, nonce in record.rows("shares"):
+        places.setdefault((index, serial, rolled), []).append(nonce)
+    checked = 0
+    for index, serial, rolled, first, count, hits in record.rows("audits"):
+        there = places.get((index, serial, rolled), [])
+        found = sum(first <= nonce < first + count for nonce in there)
+        if found != hits:
+            raise RecordError(f"audit {checked} found {hits} hits where {found} shares stand")
+        checked += 1
+    return f"{checked} audits agree with the shares"
+
+
+def _time(record: Record) -> str:
+    document = record.document
+    clock, job = document["clock"], Job.from_json(document["job"])
+    began_s = datetime.fromisoformat(clock["utc"]).timestamp()
+
+    def at_s(monotonic_ns: int) -> float:
+        return began_s + (monotonic_ns - clock["monotonic_ns"]) / 1e9
+
+    end_s = at_s(document["ended_ns"])
+    if not began_s - CLOCK_SLACK_S <= job.ntime <= end_s + CLOCK_SLACK_S:
+        raise RecordError("the job's nTime lies outside the run")
+    for number, (_, at, _, _, ntime, _, _) in enumerate(record.rows("shares")):
+        if not job.ntime <= ntime <= at_s(at) + ROLLED_AHEAD_S:
+            raise RecordError(f"share {number}: its nTime lies before the job or far ahead")
+    return f"nTime {job.ntime} lies in the run"
+
+
+def _marks(record: Record) -> str:
+    plan, coinbase = record.document["plan"], Job.from_json(record.document["job"]).coinbase2
+    seen = []
+    if plan["challenge"] is not None:
+        if plan["challenge"].encode() not in coinbase:
+            raise RecordError("the challenge is not in the coinbase")
+        seen.append(f"challenge {plan['challenge']!r}")
+    if plan["beacon"] is not None:
+        beacon = Header.from_hex(plan["beacon"])
+        if beacon.pack() not in coinbase or not beacon.is_proven:
+            raise RecordError("the beacon is not in the coinbase, or is no mined header")
+        seen.append(f"beacon {beacon.hash[::-1].hex()}")
+    return " and ".join(seen) or "none asked for: when the work was done is the author's word"
+
+
+CHECKS: dict[str, Callable[[Record], str]] = {
+    "document": _document,
+    "rows": _rows,
+    "windows": _windows,
+    "figures": _figures,
+    "shares": _shares,
+    "share count": _share_count,
+    "audits": _audits,
+    "time": _time,
+    "challenge and beacon": _marks,
+}
+
+
+def _first_difference(ours: Any, stated: Any, path: str = "") -> str:  # noqa: ANN401 - JSON
+    if isinstance(ours, dict) and isinstance(stated, dict):
+        for key in sorted(ours.keys() | stated.keys()):
+            if ours.get(key) != stated.get(key):
+                return _first_difference(ours.get(key), stated.get(key), f"{path}.{key}".strip("."))
+    return f"{path or 'value'} is {ours} and not {stated}"

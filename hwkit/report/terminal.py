@@ -1,0 +1,167 @@
+"""Tables for a terminal: live while measuring, and of what was measured."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.live import Live as RichLive
+from rich.table import Table
+
+from hwkit.harness.figures import wall_rate
+from hwkit.harness.plan import duration, percent
+from hwkit.units import Figure, show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hwkit.harness.session import Entry, Session
+    from hwkit.records import Record
+
+WIDTH = 100  # of tables that are not on a terminal
+
+
+class Live:
+    """A table on stderr that follows a session; nothing where stderr is no terminal."""
+
+    def __init__(self, session: Session) -> None:
+        """Follow the session."""
+        self._session = session
+        self._began = time.monotonic()
+        self._live = (
+            RichLive(console=Console(stderr=True), auto_refresh=False, transient=True)
+            if sys.stderr.isatty()
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        """Show the table."""
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take it away again."""
+        if self._live:
+            self._live.stop()
+
+    def tick(self) -> None:
+        """Draw it anew."""
+        if self._live:
+            self._live.update(self._table(), refresh=True)
+
+    def _table(self) -> Table:
+        entries = self._session.entries
+        done = sum(_share(entry, self._session.plan.time_s) for entry in entries)
+        spent = time.monotonic() - self._began
+        left = spent / done * (len(entries) - done) if done > 0.05 * len(entries) else None
+        title = f"{duration(spent)} spent" + (f", at most {duration(left)} left" if left else "")
+        table = Table(title=title, box=None, title_justify="left", pad_edge=False)
+        for name in ("device", "hashrate", "windows", "state"):
+            table.add_column(name, justify="left" if name in {"device", "state"} else "right")
+        for entry in entries:
+            rates = sorted(wall_rate(window) for window in list(entry.windows))
+            rate = show(rates[len(rates) // 2], "H/s") if rates else "-"
+            table.add_row(entry.name, rate, str(len(rates)), entry.state)
+        return table
+
+
+def results(session: Session, records: Sequence[Record]) -> None:
+    """Print the table of a session that has ended, its caveats, and what to type next."""
+    console = _console()
+    table = Table(box=None, pad_edge=False)
+    table.add_column("kernel")
+    for name in ("hashrate", "spread", "per CPU second", "cycles/hash", "audited", "state"):
+        table.add_column(name, justify="right", no_wrap=True)
+    documents = [record.document for record in records]
+    for record, document in zip(records, documents, strict=True):
+        figures = record.figures
+        table.add_row(
+            document["device"]["name"],
+            _shown(figures.get("hashrate")),
+            "-" if document["spread"] is None else percent(document["spread"]),
+            _shown(figures.get("hashrate_per_cpu_second")),
+            _bare(figures.get("cycles_per_hash")),
+            f"{document['audit']['hits']} hits",
+            document["state"],
+        )
+    for entry in session.entries:
+        if entry.run is None:
+            table.add_row(entry.name, "-", "-", "-", "-", "-", entry.state)
+    console.print(table)
+    for entry in session.entries:
+        if entry.state in {"unproven", "void"}:
+            console.print(f"{entry.name}: {entry.state}: {entry.why}", soft_wrap=True, markup=False)
+    _caveats(console, documents)
+    if records:
+        console.print(
+            f"Records {records[0].id} to {records[-1].id}. "
+            "Next: hwkit records show last · hwkit verify last",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def record_card(record: Record) -> None:
+    """Print one record."""
+    document, console = record.document, _console()
+    device, host = document["device"], document["host"]
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("record", f"{record.id}, {document['state']} ({document['why']})")
+    table.add_row("device", f"{device['name']}, {device['threads']} threads, {device['basis']}")
+    for name, figure in record.figures.items():
+        table.add_row(name.replace("_", " "), f"{figure} ({percent(figure.relative)})")
+    counts, audit = document["counts"], document["audit"]
+    table.add_row(
+        "counted",
+        f"{counts['hashes']:,} hashes, {counts['shares']:,} shares in {counts['windows']} windows",
+    )
+    missing = audit["missing_at_most"]
+    bound = "" if missing is None else f"; leaves out at most {percent(missing)} (95 %)"
+    table.add_row("audited", f"{audit['hits']} hits in {audit['nonces']:,} nonces{bound}")
+    table.add_row("proof", document["proof"]["verdict"] if document["proof"] else "none")
+    cpu = host["cpu"]
+    virtual = {True: ", virtual", False: "", None: ""}[cpu["virtual"]]
+    table.add_row("host", f"{cpu['model']}, {cpu['usable']} processors{virtual}")
+    table.add_row("system", f"{host['system']} {host['kernel']} {host['machine']}")
+    table.add_row("built by", f"{host['compiler']}, Python {host['python']}")
+    table.add_row("hwkit", document["hwkit"])
+    table.add_row("began", document["began"])
+    table.add_row("digest", record.digest)
+    console.print(table)
+    _caveats(console, [document])
+
+
+def _caveats(console: Console, documents: Sequence[dict[str, Any]]) -> None:
+    """Print each caveat, one line for all devices that share its words."""
+    said: dict[str, list[str]] = {}
+    for document in documents:
+        for caveat in document["caveats"]:
+            said.setdefault(f"{caveat['caveat']}: {caveat['advice']}", []).append(
+                document["device"]["name"]
+            )
+    for words, names in said.items():
+        console.print(f"! {', '.join(names)}: {words}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _shown(figure: Figure | None) -> str:
+    return "-" if figure is None else str(figure)
+
+
+def _bare(figure: Figure | None) -> str:
+    return "-" if figure is None else str(figure).removesuffix(f" {figure.unit}")
+
+
+def _share(entry: Entry, time_s: float) -> float:
+    """Return how much of an entry's time is behind it, from 0 to 1."""
+    if entry.state in {"complete", "interrupted", "void", "unproven"}:
+        return 1.0
+    return min(entry.measured_s / time_s, 1.0)
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=WIDTH)

@@ -1,16 +1,16 @@
 """What can go wrong: one class for each reaction a caller can have.
 
-    HwkitError
-      Unavailable      not here, and why; a value as much as an exception: discovery yields it
-        NoDriver         software is missing, and `why` says what to install
-        NoDevice         nothing answers to that address
-        NotPermitted     it is there and this user may not use it
-      DeviceFault      was here, failed in the run: the run is void, the record kept
-        DeviceLost  DeviceTimeout  ProtocolError
-      WrongHash        a device gave a wrong answer, or left a right one out
-      Unmeasurable     the window cannot bear a number
-      RecordError      a record or store that is too new, corrupt or not ours
-      PlanError        what was asked makes no sense
+HwkitError
+  Unavailable      not here, and why; a value as much as an exception: discovery yields it
+    NoDriver         software is missing, and `why` says what to install
+    NoDevice         nothing answers to that address
+    NotPermitted     it is there and this user may not use it
+  DeviceFault      was here, failed in the run: the run is void, the record kept
+    DeviceLost  DeviceTimeout  ProtocolError
+  WrongHash        a device gave a wrong answer, or left a right one out
+  Unmeasurable     the window cannot bear a number
+  RecordError      a record or store that is too new, corrupt or not ours
+  PlanError        what was asked makes no sense
 """
 
 

@@ -32,9 +32,20 @@ class Hit:
 class Kernel(Protocol):
     """A closed question: which of these nonces (and rolled versions) meet the target?"""
 
-    name: str
-    lanes: int  # nonces answered in one step: the prover takes its edges from it
-    capacity: int  # hits that one call into the device can return before it is called again
+    @property
+    def name(self) -> str:
+        """Its address: 'cpu:avx2'."""
+        ...
+
+    @property
+    def lanes(self) -> int:
+        """Nonces answered in one step: the prover takes its edges from it."""
+        ...
+
+    @property
+    def capacity(self) -> int:
+        """Hits that one call into the device can return before it is called again."""
+        ...
 
     def scan(
         self, header: bytes, target: Target, nonces: range, versions: Sequence[int] = ()
@@ -82,7 +93,10 @@ class Progress:
 class Hasher(Protocol):
     """Works on a job and tells how it goes, until told to stop."""
 
-    spec: HasherSpec
+    @property
+    def spec(self) -> HasherSpec:
+        """What it is; the same at every call."""
+        ...
 
     def run(self, job: Job, stop: Event) -> Iterator[Progress]:
         """Report at least 4 times a second; end within 0.5 s of `stop`.
@@ -116,7 +130,10 @@ class Reading:
 class Meter(Protocol):
     """Sees energy or power; sampled on a thread of its own."""
 
-    spec: MeterSpec
+    @property
+    def spec(self) -> MeterSpec:
+        """What it is; the same at every call."""
+        ...
 
     def open(self) -> None:
         """Connect. Raises Unavailable."""
@@ -166,7 +183,10 @@ class Audit:
 class RunSink(Protocol):
     """Takes the rows of one run as they come."""
 
-    id: str
+    @property
+    def id(self) -> str:
+        """The record that they are of."""
+        ...
 
     def window(self, window: Window) -> None:
         """Add a window; its number is how many came before."""

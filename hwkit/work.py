@@ -286,7 +286,9 @@ class Job:
     def from_json(cls, document: dict[str, Any]) -> Self:
         """Read back what to_json wrote."""
         raw = {"prev_hash", "coinbase1", "coinbase2", "extranonce1"}
-        fields = {k: bytes.fromhex(v) if k in raw else v for k, v in document.items()}
+        fields: dict[str, Any] = {
+            k: bytes.fromhex(v) if k in raw else v for k, v in document.items()
+        }
         fields["branch"] = tuple(bytes.fromhex(node) for node in document["branch"])
         fields["target"] = Target(int(document["target"], 16))
         return cls(**fields)

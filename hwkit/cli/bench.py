@@ -33,13 +33,17 @@ EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
 @click.option("--precision", callback=read_with(fraction), help="Stop when so precise: 1%.")
 @click.option("--warmup", "warmup_s", callback=read_with(seconds), help="Before that, uncounted.")
 @click.option("--seed", help="Of the job and the order of turns. [default: random]")
-@click.option("--challenge", metavar="TEXT", help="Put into the coinbase: shares prove work after it.")
-@click.option("--beacon", metavar="HEADER", help="A recent block header (160 hex digits), likewise.")
+@click.option(
+    "--challenge", metavar="TEXT", help="Put into the coinbase: shares prove work after it."
+)
+@click.option(
+    "--beacon", metavar="HEADER", help="A recent block header (160 hex digits), likewise."
+)
 @click.option("--plan", "only_plan", is_flag=True, help="Say how long and how precise, and stop.")
 @threads_option
 @store_option
 @json_option
-def command(  # noqa: PLR0913 - one parameter an option
+def command(
     addresses: tuple[str, ...],
     preset: str,
     time_s: float | None,

@@ -56,7 +56,9 @@ def command(addresses: tuple[str, ...], *, full: bool, as_json: bool) -> None:
         )
     for name, check in others:
         say(f"{'PASS' if check.passed else 'FAIL'}  {name:<16} {check.fault or check.name}")
-    passed = all(proof["verdict"] == "PASS" for proof in proofs) and all(c.passed for _, c in others)
+    passed = all(proof["verdict"] == "PASS" for proof in proofs) and all(
+        c.passed for _, c in others
+    )
     if as_json:
         print_json(
             {

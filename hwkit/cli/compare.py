@@ -37,7 +37,7 @@ LIVE_PRECISION = 0.004  # leaves room inside the ±1 % of SAME
 @threads_option
 @store_option
 @json_option
-def command(  # noqa: PLR0913 - one parameter an option
+def command(
     a: str,
     b: str,
     time_s: float | None,

@@ -38,7 +38,7 @@ threads_option = click.option(
 
 
 def read_with(read: Callable[[str], Any]) -> Callable[..., Any]:
-    """Return a click callback that reads an option's text, an unreadable one being a usage error."""
+    """Return a click callback that reads an option's text; what it cannot read is a usage error."""
 
     def callback(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:  # noqa: ANN401
         try:
@@ -55,12 +55,17 @@ def find_hashers(addresses: Sequence[str], threads: int | None = None) -> list[H
     Raises Unavailable for an address that is not here, PlanError for one that is none.
     """
     found: list[Hasher] = []
-    for address in addresses or [None]:
+    wanted: Sequence[str | None] = addresses or [None]
+    for address in wanted:
         for hasher in plugins.hashers(address):
             if isinstance(hasher, Unavailable):
                 if address is not None:
                     raise hasher
-            elif threads and isinstance(hasher, KernelHasher) and hasher.kernel.name != "cpu:reference":
+            elif (
+                threads
+                and isinstance(hasher, KernelHasher)
+                and hasher.kernel.name != "cpu:reference"
+            ):
                 found.append(hasher.with_threads(threads))
             else:
                 found.append(hasher)

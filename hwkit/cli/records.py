@@ -29,7 +29,7 @@ def command() -> None:
 @json_option
 def list_(store: str | None, *, as_json: bool) -> None:
     """List all records, oldest first."""
-    listed = _store(store).list()
+    listed = _store(store).listing()
     if as_json:
         print_json(
             [
@@ -71,12 +71,14 @@ def show_(id_: str, store: str | None, *, as_json: bool) -> None:
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="To a file.")
 @click.option("--with-identity", is_flag=True, help="With what could name a person or a host.")
 @store_option
-def export(ids: tuple[str, ...], output: Path | None, store: str | None, *, with_identity: bool) -> None:
+def export(
+    ids: tuple[str, ...], output: Path | None, store: str | None, *, with_identity: bool
+) -> None:
     """Write records (all, or those named) as JSON Lines."""
     from hwkit.records.exchange import to_line  # noqa: PLC0415
 
     records = _store(store)
-    found = (records.get(name) for name in ids or [row.id for row in records.list()])
+    found = (records.get(name) for name in ids or [row.id for row in records.listing()])
     lines = (to_line(record, with_identity=with_identity) for record in found)
     if output is None:
         for line in lines:
@@ -92,10 +94,11 @@ def export(ids: tuple[str, ...], output: Path | None, store: str | None, *, with
 def import_(file: Any, store: str | None, *, as_json: bool) -> None:  # noqa: ANN401 - a text stream
     """Take in records from JSON Lines; what is here already stays as it is.
 
-    A line that is no record, or not the one its digest names, ends the import; those before it stay.
+    A line that is no record, or not the one its digest names, ends the import; what came before
+    it stays.
     """
     from hwkit.records.exchange import from_line  # noqa: PLC0415
-    from hwkit.records.verify import verify  # noqa: PLC0415
+    from hwkit.records.verify import refuse_changed  # noqa: PLC0415
 
     records, added, known = _store(store), 0, 0
     number = 0
@@ -104,9 +107,7 @@ def import_(file: Any, store: str | None, *, as_json: bool) -> None:  # noqa: AN
             number += 1
             if line.strip():
                 record = from_line(line)
-                for finding in verify(record):
-                    if finding.name in {"document", "rows"} and finding.fault:
-                        raise RecordError(finding.fault)
+                refuse_changed(record)
                 if records.add(record):
                     added += 1
                 else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,9 @@ class Auditor:
         blank = Share(span.serial, span.extranonce2, job.ntime, job.version, 0)
         header = job.header(blank)
         began = time.thread_time_ns()
-        found = {hit.nonce for hit in self.kernel.scan(header, job.target, range(first, first + count))}
+        found = {
+            hit.nonce for hit in self.kernel.scan(header, job.target, range(first, first + count))
+        }
         took = time.thread_time_ns() - began
         if took > 0:
             self._rate_h_s = count * 1e9 / took
@@ -79,10 +82,8 @@ def auditor_for(name: str) -> Auditor | None:
 def _proven() -> list[tuple[Kernel, float]]:
     """Return the fastest kernels that pass their proof, with their rates, fastest first."""
     kernels: list[Kernel] = [ReferenceKernel()]
-    try:
+    with suppress(NoDriver):  # the reference remains: beside it there is then no auditor
         kernels += [kernel for kernel in native.kernels() if kernel.supported]
-    except NoDriver:
-        pass  # the reference remains; whoever asks for another auditor is told there is none
     rates = cpu.race(kernels, rounds=2, piece_s=0.005)
     proven: list[tuple[Kernel, float]] = []
     for kernel in sorted(kernels, key=lambda kernel: -rates[kernel.name]):

@@ -64,14 +64,15 @@ def compare(a: Sequence[Window], b: Sequence[Window], *, paired: bool) -> Compar
         left, right = ([math.log(rate(w)) for w in side] for side in (a, b))
         count = min(len(left), len(right))
         interval = shift_interval(left, right, CONFIDENCE)
-    ratio = Figure(*(math.exp(x) for x in (interval.value, interval.lo, interval.hi)), "")
+    value, lo, hi = (math.exp(x) for x in (interval.value, interval.lo, interval.hi))
+    ratio = Figure(value, lo, hi, "")
     return Comparison(ratio, _word(ratio, count), paired, count, how)
 
 
 def _word(ratio: Figure, count: int) -> str:
     if count < FEWEST:
         return "AMBIGUOUS"
-    if 1 - SAME_WITHIN <= ratio.lo and ratio.hi <= 1 + SAME_WITHIN:
+    if ratio.lo >= 1 - SAME_WITHIN and ratio.hi <= 1 + SAME_WITHIN:
         return "SAME"
     if ratio.lo > 1:
         return "FASTER"

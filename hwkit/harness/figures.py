@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hwkit.protocols import Audit, Window
     from hwkit.work import Target
 
-IMPOSSIBLE_Z = 7.0  # by chance once in 10^7 runs at the very most (no share where 16 are due)
+IMPOSSIBLE_Z = 7.0  # by chance once in 10^7 at most (no share where 16 are due)
 STEADY = 0.02
 CLOCK_FALL = 0.05
 FULL_SHARE = 0.95
@@ -111,8 +111,8 @@ def compared_rate(windows: Sequence[Window]) -> Callable[[Window], float]:
 def share_count_fault(hashes: int, shares: int, target: Target) -> str | None:
     """Say how the shares contradict the hashes counted; None where chance explains it.
 
-    So many hashes meet the target (target + 1) / 2^256 of the time; a count seven standard deviations
-    off is a device that did not do what it counted, or left hits out.
+    A hash meets the target (target + 1) / 2^256 of the time; a count seven standard deviations off
+    is a device that did not do what it counted, or left hits out.
     """
     expected = float(hashes / target.work)
     z = poisson_z(shares, expected)
@@ -165,7 +165,7 @@ def _caveats(
         found.append(caveats.NotSteady(drift))
     clocks = [window.clock_hz for window in windows if window.clock_hz]
     third = len(clocks) // 3
-    if third:
+    if third >= 3:
         first, last = median(clocks[:third]), median(clocks[-third:])
         if last < (1 - CLOCK_FALL) * first:
             found.append(caveats.Throttled(first, last))

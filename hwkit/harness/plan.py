@@ -70,12 +70,12 @@ class Plan:
     def estimate(self, names: Sequence[str]) -> str:
         """Say how long it will take for these hashers and what precision can be reached."""
         turns = math.ceil(self.time_s / self.turn_s)
-        longest_s = len(names) * (
-            self.warmup_s + TURN_COST_S + turns * (self.turn_s + TURN_COST_S)
-        )
+        longest_s = len(names) * (self.warmup_s + TURN_COST_S + turns * (self.turn_s + TURN_COST_S))
         reach = 1.2533 * 1.96 * USUAL_SPREAD / math.sqrt(turns)
         what = f"{names[0]} for" if len(names) == 1 else f"{len(names)} hashers taking turns,"
-        early = "" if self.precision is None else f", less where ±{percent(self.precision)} is reached"
+        early = (
+            "" if self.precision is None else f", less where ±{percent(self.precision)} is reached"
+        )
         return (
             f"{what} {duration(self.time_s)}{' each' * (len(names) > 1)}: "
             f"at most {duration(longest_s)}{early}. "

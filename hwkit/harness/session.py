@@ -7,9 +7,11 @@ import secrets
 import threading
 import time
 from collections import defaultdict
-from contextlib import closing
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import hwkit
@@ -25,7 +27,7 @@ from hwkit.prove import Proof, prove
 from hwkit.work import MAX_TARGET, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from hwkit.harness.plan import Plan
     from hwkit.protocols import Hasher, Progress, RunSink, Sink
@@ -150,7 +152,7 @@ class Session:
                 for entry in self._random.sample(active, len(active)):
                     if self._stop.is_set():
                         break
-                    self._guarded(entry, lambda entry: self._measure(entry, number))
+                    self._guarded(entry, partial(self._measure, number=number))
                 active = [entry for entry in active if entry.state == "measuring"]
                 number += 1
             for entry in active:
@@ -251,7 +253,7 @@ class Session:
         opened = closed = clock = None
         counted: list[Progress] = []
         heard = time.monotonic()
-        with closing(entry.hasher.run(job, end)) as reports:
+        with _ended(entry.hasher.run(job, end), end) as reports:
             for progress in reports:
                 if time.monotonic() - heard > SILENCE_S:
                     raise DeviceTimeout(f"{entry.name} was silent for over {SILENCE_S:g} s")
@@ -329,3 +331,13 @@ class Session:
             if entry.state == "measuring":
                 entry.state, entry.why = "interrupted", "the hasher did not stop"
 
+
+@contextmanager
+def _ended(reports: Iterator[Progress], end: threading.Event) -> Iterator[Iterator[Progress]]:
+    """Tell a hasher to stop, whatever happens, and let its generator tidy up."""
+    try:
+        yield reports
+    finally:
+        end.set()
+        if isinstance(reports, Generator):
+            reports.close()

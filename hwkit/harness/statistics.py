@@ -123,7 +123,7 @@ def _binomial_cdf(n: int, k: int) -> float:
     """Return P(at most k of n coins fall heads)."""
     if n > 1000:  # the sums grow long and the normal approximation is better than 1e-3
         return NormalDist(n / 2, math.sqrt(n) / 2).cdf(k + 0.5)
-    return sum(math.comb(n, i) for i in range(k + 1)) / 2**n
+    return math.ldexp(sum(math.comb(n, i) for i in range(k + 1)), -n)
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hwkit.errors import ProtocolError, WrongHash
@@ -58,7 +59,7 @@ class Tally:
             stretches.setdefault((span.serial, span.extranonce2), []).append(stretch)
         for counted in stretches.values():
             counted.sort()
-            for (_, end), (first, _) in zip(counted, counted[1:], strict=False):
+            for (_, end), (first, _) in pairwise(counted):
                 if first < end:
                     raise ProtocolError(f"nonces from {first:#x} on were counted twice", b"")
         for _, share in self.shares:

@@ -2,11 +2,6 @@
 
 from typing import Any, Protocol
 
-class _Kernel(Protocol):
-    name: Any
-    lanes: int
-    supported: int
-
 class _Lib(Protocol):
     def hwk_kernels(self, count: Any, /) -> Any: ...
     def hwk_scan(

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from hwkit.work import Target
 
-PIECE = 1 << 22  # nonces in one call into C: no longer than a second or two without a look at Python
+PIECE = (
+    1 << 22
+)  # nonces in one call into C: no longer than a second or two without a look at Python
 
 
 class NativeKernel:

@@ -93,7 +93,9 @@ def ends(kernel: Kernel) -> list[Question]:
     header, lanes = _header("ends"), kernel.lanes
     lengths = (1, lanes, lanes + 1, 2 * lanes + 1)
     return [Question(header, ALL, range(n)) for n in lengths] + [
-        Question(header, target, range(NONCES - n, NONCES)) for n in lengths for target in (ALL, QUARTER)
+        Question(header, target, range(NONCES - n, NONCES))
+        for n in lengths
+        for target in (ALL, QUARTER)
     ]
 
 
@@ -107,12 +109,12 @@ def lanes(kernel: Kernel) -> list[Question]:
     nonces = range(first, first + width)
     hashes = _hashes(header[:76], nonces)
     chosen = range(0, width, max(1, width // MOST_LANES))
-    questions = []
-    for lane in sorted({*chosen, width - 1}):
-        low = (1 << 224) - 1
-        for value in (hashes[lane], hashes[lane] - 1, hashes[lane] & ~low, hashes[lane] | low):
-            questions.append(Question(header, Target(value), nonces))
-    return questions
+    low = (1 << 224) - 1
+    return [
+        Question(header, Target(value), nonces)
+        for lane in sorted({*chosen, width - 1})
+        for value in (hashes[lane], hashes[lane] - 1, hashes[lane] & ~low, hashes[lane] | low)
+    ]
 
 
 def pairs(kernel: Kernel) -> list[Question]:

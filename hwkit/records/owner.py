@@ -14,7 +14,12 @@ SILENT_S = 30  # without /proc, a run that has not committed for so long is take
 
 def this_process() -> dict[str, Any]:
     """Return what tells this process from any other, past or present."""
-    return {"host": platform.node(), "boot": _boot(), "pid": os.getpid(), "started": _started("self")}
+    return {
+        "host": platform.node(),
+        "boot": _boot(),
+        "pid": os.getpid(),
+        "started": _started("self"),
+    }
 
 
 def is_alive(owner: dict[str, Any], touched: float) -> bool:

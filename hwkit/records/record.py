@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import RecordError
 from hwkit.harness.figures import summarise
-from hwkit.records import rows
+from hwkit.records.rows import READERS, Row, decode, encode
 from hwkit.records.upgrades import SCHEMA, upgrade
 from hwkit.units import Figure
 from hwkit.work import Job
@@ -32,9 +32,9 @@ class Chunk:
     digest: str
 
     @classmethod
-    def of(cls, kind: str, some: list[rows.Row]) -> Self:
+    def of(cls, kind: str, some: list[Row]) -> Self:
         """Encode rows."""
-        data = rows.encode(kind, some)
+        data = encode(kind, some)
         return cls(len(some), data, sha256(data))
 
 
@@ -69,12 +69,12 @@ class Record:
 
     def read(self, kind: str) -> Iterator[Any]:
         """Yield the rows of one kind as the values they were: Window, CreditedShare, Audit, ..."""
-        return map(rows.READERS[kind], self.rows(kind))
+        return map(READERS[kind], self.rows(kind))
 
-    def rows(self, kind: str) -> Iterator[rows.Row]:
+    def rows(self, kind: str) -> Iterator[Row]:
         """Yield the rows of one kind as tuples, in the order of rows.COLUMNS."""
         for chunk in self.chunks.get(kind, []):
-            yield from rows.decode(kind, chunk.data)
+            yield from decode(kind, chunk.data)
 
     @property
     def figures(self) -> dict[str, Figure]:
@@ -95,9 +95,7 @@ def summary_of(document: dict[str, Any], chunks: dict[str, list[Chunk]]) -> Summ
 
     def read(kind: str) -> list[Any]:
         return [
-            rows.READERS[kind](row)
-            for chunk in chunks.get(kind, [])
-            for row in rows.decode(kind, chunk.data)
+            READERS[kind](row) for chunk in chunks.get(kind, []) for row in decode(kind, chunk.data)
         ]
 
     return summarise(

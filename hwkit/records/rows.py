@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import RecordError
@@ -36,7 +36,7 @@ def encode(kind: str, rows: Sequence[Row]) -> bytes:
     columns = dict(zip(COLUMNS[kind], map(list, zip(*rows, strict=True)), strict=True))
     for name in TIMES & columns.keys():
         times = columns[name]
-        columns[name] = times[:1] + [b - a for a, b in zip(times, times[1:], strict=False)]
+        columns[name] = times[:1] + [b - a for a, b in pairwise(times)]
     return zlib.compress(json.dumps(columns, separators=(",", ":")).encode(), 6)
 
 

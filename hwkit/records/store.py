@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from platformdirs import user_data_path
@@ -139,13 +139,14 @@ class Store:
             )
         return StoredRun(self, document)
 
-    def list(self) -> list[Listed]:
+    def listing(self) -> list[Listed]:
         """Return all records, oldest first."""
         shown = (_RECORD.c.id, _RECORD.c.began, _RECORD.c.device, _RECORD.c.hashrate_h_s)
         with self._read() as connection:
             found = connection.execute(
-                sa.select(*shown, _RECORD.c.state, _RECORD.c.digest, _RECORD.c.owner, _RECORD.c.touched)
-                .order_by(_RECORD.c.id)
+                sa.select(
+                    *shown, _RECORD.c.state, _RECORD.c.digest, _RECORD.c.owner, _RECORD.c.touched
+                ).order_by(_RECORD.c.id)
             ).all()
         return [
             Listed(
@@ -168,9 +169,13 @@ class Store:
             row = self._row(connection, name)
             chunks: dict[str, list[Chunk]] = {}
             for chunk in connection.execute(
-                sa.select(_CHUNK).where(_CHUNK.c.record == row.id).order_by(_CHUNK.c.kind, _CHUNK.c.number)
+                sa.select(_CHUNK)
+                .where(_CHUNK.c.record == row.id)
+                .order_by(_CHUNK.c.kind, _CHUNK.c.number)
             ):
-                chunks.setdefault(chunk.kind, []).append(Chunk(chunk.rows, chunk.data, chunk.digest))
+                chunks.setdefault(chunk.kind, []).append(
+                    Chunk(chunk.rows, chunk.data, chunk.digest)
+                )
             kept = connection.execute(
                 sa.select(_IDENTITY.c.document).where(_IDENTITY.c.record == row.id)
             ).scalar()
@@ -213,12 +218,12 @@ class Store:
             )
             for kind, chunks in record.chunks.items():
                 for number, chunk in enumerate(chunks):
-                    connection.execute(_CHUNK.insert().values(**_chunk(record.id, kind, number, chunk)))
+                    connection.execute(
+                        _CHUNK.insert().values(**_chunk(record.id, kind, number, chunk))
+                    )
             if record.identity:
                 connection.execute(
-                    _IDENTITY.insert().values(
-                        record=record.id, document=canonical(record.identity)
-                    )
+                    _IDENTITY.insert().values(record=record.id, document=canonical(record.identity))
                 )
         return True
 
@@ -237,7 +242,9 @@ class Store:
             for kind, number, chunk in chunks:
                 values = _chunk(name, kind, number, chunk)
                 same = (
-                    (_CHUNK.c.record == name) & (_CHUNK.c.kind == kind) & (_CHUNK.c.number == number)
+                    (_CHUNK.c.record == name)
+                    & (_CHUNK.c.kind == kind)
+                    & (_CHUNK.c.number == number)
                 )
                 if not connection.execute(_CHUNK.update().where(same).values(**values)).rowcount:
                     connection.execute(_CHUNK.insert().values(**values))
@@ -281,7 +288,8 @@ class Store:
             shape = connection.execute(sa.select(_STORE.c.shape)).scalar()
         if shape != DATABASE_SHAPE:
             raise RecordError(
-                f"{_shown(self.url)} has shape {shape}; this hwkit knows {DATABASE_SHAPE}: update hwkit"
+                f"{_shown(self.url)} has shape {shape}; this hwkit knows {DATABASE_SHAPE}: "
+                "update hwkit"
             )
 
     @contextmanager
@@ -434,7 +442,9 @@ def _directory_for(database: Path) -> None:
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise NotPermitted(str(database), f"its directory cannot be made: {error.strerror}") from error
+        raise NotPermitted(
+            str(database), f"its directory cannot be made: {error.strerror}"
+        ) from error
 
 
 def _on_connect(connection: Any, _: object) -> None:  # noqa: ANN401 - sqlite3 or a stand-in

@@ -51,6 +51,13 @@ def verify(record: Record) -> list[Finding]:
     return [_find(name, check, record) for name, check in CHECKS.items()]
 
 
+def refuse_changed(record: Record) -> None:
+    """Raise RecordError for a record whose document or rows do not match their digests."""
+    for name in ("document", "rows"):
+        if fault := _find(name, CHECKS[name], record).fault:
+            raise RecordError(fault)
+
+
 def _find(name: str, check: Callable[[Record], str], record: Record) -> Finding:
     """Run a check: it returns what it saw, and raises what it found wrong."""
     try:
@@ -71,7 +78,9 @@ def _document(record: Record) -> str:
 def _rows(record: Record) -> str:
     vouched = record.document["rows"]
     if vouched.keys() != record.chunks.keys():
-        raise RecordError(f"rows of {sorted(record.chunks)}, where {sorted(vouched)} are vouched for")
+        raise RecordError(
+            f"rows of {sorted(record.chunks)}, where {sorted(vouched)} are vouched for"
+        )
     total = 0
     for kind, chunks in record.chunks.items():
         if len(chunks) != len(vouched[kind]):
@@ -98,9 +107,8 @@ def _windows(record: Record) -> str:
         if not last <= window.opened < window.closed:
             raise RecordError(f"window {number} overlaps the one before, or runs backwards")
         last = window.closed
-        for count in (window.hashes, window.shares, window.busy_ns or 0):
-            if not isinstance(count, int) or count < 0:
-                raise RecordError(f"window {number} has a count that is none: {count}")
+        if min(window.hashes, window.shares, window.busy_ns or 0) < 0:
+            raise RecordError(f"window {number} counts less than nothing")
     if last > document["ended_ns"]:
         raise RecordError("the last window closes after the end of the run")
     return f"{len(windows)} windows in order"
@@ -110,7 +118,9 @@ def _figures(record: Record) -> str:
     document = record.document
     for name, value in record.summary().to_json().items():
         if canonical(value) != canonical(document[name]):
-            raise RecordError(f"{name} do not follow from the rows: {_first_difference(value, document[name])}")
+            raise RecordError(
+                f"{name} do not follow from the rows: {_first_difference(value, document[name])}"
+            )
     return f"{len(document['figures'])} figures computed again"
 
 
@@ -123,7 +133,9 @@ def _shares(record: Record) -> str:
     seen = array("Q")
     header_of, from_bytes = job.header_of, int.from_bytes
     number = -1
-    for number, (index, at, serial, rolled, ntime, version, nonce) in enumerate(record.rows("shares")):
+    for number, (index, at, serial, rolled, ntime, version, nonce) in enumerate(
+        record.rows("shares")
+    ):
         if not 0 <= index < len(windows) or not windows[index].opened < at <= windows[index].closed:
             raise RecordError(f"share {number} lies outside its window")
         header = header_of(serial, bytes.fromhex(rolled), ntime, version, nonce)
@@ -171,10 +183,10 @@ def _audits(record: Record) -> str:
 def _time(record: Record) -> str:
     document = record.document
     clock, job = document["clock"], Job.from_json(document["job"])
-    began_s = datetime.fromisoformat(clock["utc"]).timestamp()
+    began_s: float = datetime.fromisoformat(clock["utc"]).timestamp()
 
     def at_s(monotonic_ns: int) -> float:
-        return began_s + (monotonic_ns - clock["monotonic_ns"]) / 1e9
+        return began_s + (monotonic_ns - int(clock["monotonic_ns"])) / 1e9
 
     end_s = at_s(document["ended_ns"])
     if not began_s - CLOCK_SLACK_S <= job.ntime <= end_s + CLOCK_SLACK_S:

@@ -145,7 +145,9 @@ def _caveats(console: Console, documents: Sequence[dict[str, Any]]) -> None:
                 document["device"]["name"]
             )
     for words, names in said.items():
-        console.print(f"! {', '.join(names)}: {words}", soft_wrap=True, markup=False, highlight=False)
+        console.print(
+            f"! {', '.join(names)}: {words}", soft_wrap=True, markup=False, highlight=False
+        )
 
 
 def _shown(figure: Figure | None) -> str:

@@ -6,7 +6,8 @@ import pytest
 
 native = pytest.importorskip("hwkit.hashers._native", reason="the C extension is not built")
 GENESIS = bytes.fromhex(
-    "01000000" + "00" * 32
+    "01000000"
+    + "00" * 32
     + "3ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c"
 )
 

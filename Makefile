@@ -1,0 +1,73 @@
+# Everything a developer or CI does here has its name in this file. `make help` lists them.
+
+PYTHON ?= python3
+BENCH  ?=
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP     = $(1)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
+PYTEST := -m pytest
+
+# Both compilers where both are here: each warns of what the other lets pass.
+COMPILERS ?= $(notdir $(shell command -v gcc || command -v cc; command -v clang || command -v clang-14))
+
+.PHONY: help bench test test-hidden check sanitize soak clean
+
+help:  ## list these
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; \
+	    do printf 'make %-12s %s\n' "$$name" "$$what"; done
+
+bench: $(VENV)/.installed  ## build what is missing, then measure this machine (BENCH="..." adds arguments)
+	$(BIN)/hwkit bench --quick $(BENCH)
+
+test: $(VENV)/.test  ## the tests that need no device, and those for the devices found here
+	$(BIN)/python $(PYTEST)
+
+test-hidden: $(VENV)/.test  ## the plain tests as on a machine without C extension, fcntl and /proc
+	PYTHONPATH=tests/hidden $(BIN)/python $(PYTEST) tests/plain
+
+check: $(VENV)/.dev  ## formatting, lint, types, floors, C warnings
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	SKBUILD_EDITABLE_SKIP="$$(echo $(CURDIR)/build/cp*)" $(BIN)/lint-imports --no-logo  # see the tree itself
+	@for cc in $(COMPILERS); do \
+	    echo "C warnings of $$cc are errors"; \
+	    PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	    cmake --log-level=WARNING -S csrc -B build/warnings-$$cc -G Ninja -DCMAKE_C_COMPILER=$$cc \
+	        -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" -DHWKIT_WERROR=ON >/dev/null && \
+	    cmake --build build/warnings-$$cc --clean-first --target _native || exit 1; \
+	done
+
+# A venv of its own, editable but without rebuild-on-import: no compiler may run under the preload.
+# PYTHONMALLOC: each Python object, and with it each cffi buffer, gets red zones of its own.
+SANITIZE := build/sanitize
+sanitize:  ## the tests with C built to stop at out-of-bounds access and undefined behaviour (gcc)
+	test -x $(SANITIZE)/venv/bin/python || $(PYTHON) -m venv $(SANITIZE)/venv
+	$(call PIP,$(SANITIZE)/venv) --upgrade pip
+	$(call PIP,$(SANITIZE)/venv) --group build --group test
+	CC=gcc $(call PIP,$(SANITIZE)/venv) --no-build-isolation --editable . \
+	    -C editable.rebuild=false -C build-dir=$(SANITIZE)/cmake -C cmake.define.HWKIT_SANITIZE=ON
+	LD_PRELOAD="$$(realpath "$$(gcc -print-file-name=libasan.so)")" PYTHONMALLOC=malloc \
+	    ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	    $(SANITIZE)/venv/bin/python $(PYTEST)
+
+soak: $(VENV)/.test  ## what takes long: exhaustive tests, then make bench and make test in a bare Debian
+	$(BIN)/python $(PYTEST) tests -m soak
+	tests/fresh_machine.sh
+
+clean:  ## remove the venv and all that was built
+	rm -rf $(VENV) build dist
+
+# pip first: --group came with 25.1. Then the build's own requirements, since rebuild-on-import
+# needs a cmake that is still there after the installation, which build isolation's is not.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(call PIP,$(VENV)) --upgrade pip
+	$(call PIP,$(VENV)) --group build
+	$(call PIP,$(VENV)) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test $(VENV)/.dev: $(VENV)/.%: $(VENV)/.installed
+	$(call PIP,$(VENV)) --group $*
+	@touch $@

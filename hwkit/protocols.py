@@ -53,7 +53,8 @@ class Kernel(Protocol):
         """Return all hits, by nonce and then in the order of `versions`.
 
         `header` is 80 bytes, its nonce ignored. Without `versions` the header's own is used. Raises
-        PlanError for a range that leaves the 32-bit nonce space or does not step by 1.
+        PlanError for any other length, for a range that leaves the 32-bit nonce space or does not
+        step by 1, and for a version that is not a 32-bit number.
         """
         ...
 

@@ -99,6 +99,16 @@ def ends(kernel: Kernel) -> list[Question]:
     ]
 
 
+def carries(kernel: Kernel) -> list[Question]:
+    """Across every byte of the nonce that carries into the next, and across the sign bit."""
+    length = 2 * kernel.lanes + 3
+    return [
+        Question(_header("carries"), ALL, range(edge - kernel.lanes - 1, edge + length))
+        for edge in (1 << 8, 1 << 16, 1 << 24, 1 << 31)
+        if edge > kernel.lanes
+    ]
+
+
 def lanes(kernel: Kernel) -> list[Question]:
     """In each lane: a hash equal to the target is a hit, one above it by 1 is none.
 
@@ -186,6 +196,7 @@ CHECKS: dict[str, Callable[[Kernel], list[Question]]] = {
     "mainnet headers": mainnet,
     "counts": counts,
     "ends of the nonce space": ends,
+    "carries": carries,
     "every lane": lanes,
     "two hits in a step": pairs,
     "result overflow": overflow,
@@ -203,3 +214,14 @@ def _header(name: str) -> bytes:
 
 
 MINED = Question(_header("mined"), Target(MAX_TARGET >> 14), range(1 << 31, (1 << 31) + (1 << 24)))
+
+SENSELESS = (
+    Question(_header("senseless"), QUARTER, range(NONCES - 1, NONCES + 1)),
+    Question(_header("senseless"), QUARTER, range(-1, 1)),
+    Question(_header("senseless"), QUARTER, range(0, 8, 2)),
+    Question(_header("senseless"), QUARTER, range(8, 0, -1)),
+    Question(_header("senseless")[:79], QUARTER, range(8)),
+    Question(_header("senseless") + b"\0", QUARTER, range(8)),
+    Question(_header("senseless"), QUARTER, range(8), (1 << 32,)),
+    Question(_header("senseless"), QUARTER, range(8), (0x20000000, -1)),
+)

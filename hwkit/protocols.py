@@ -66,7 +66,7 @@ class HasherSpec:
     name: str  # its address: "cpu:avx2"
     basis: Basis
     resource: str  # hashers that share one take turns
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class MeterSpec:
     name: str  # its address
     scope: str  # chip | board | device | wall
     provenance: str  # meter | psu | board | estimated | nameplate | manual
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

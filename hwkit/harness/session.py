@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import hwkit
@@ -22,7 +23,7 @@ from hwkit.harness.host import host_facts, host_identity
 from hwkit.harness.tally import Tally
 from hwkit.hashers import native
 from hwkit.hashers.kernel import KernelHasher
-from hwkit.protocols import Audit, CreditedShare, Window
+from hwkit.protocols import Audit, Basis, CreditedShare, Window
 from hwkit.prove import Proof, prove
 from hwkit.work import MAX_TARGET, Target
 
@@ -38,6 +39,7 @@ MIN_WINDOWS = 10  # before an interval is trusted to stop a run
 CALIBRATION = Target.from_difficulty(2**-8)
 WARMUP_TURN_S = 0.1
 SILENCE_S = 2.0  # a hasher promises a report every 0.25 s
+DONE = {"complete", "interrupted", "void", "unproven"}
 LEAVE_S = 1.5  # how long an interrupted session waits for hashers to stop
 
 
@@ -138,29 +140,32 @@ class Session:
         return self.entries
 
     def _group(self, group: list[Entry]) -> None:
-        """Take turns until every entry of one resource is done."""
-        for entry in group:
-            if not self._stop.is_set():
-                self._prove(entry)
-        active = [entry for entry in group if entry.state == "proven"]
+        """Take one resource's entries from proof to seal."""
         try:
-            for entry in active:
-                self._guarded(entry, self._open)
-            active = [entry for entry in active if entry.state == "measuring"]
-            number = 0
-            while active and not self._stop.is_set() and not (self._enough and self._enough(self)):
-                for entry in self._random.sample(active, len(active)):
-                    if self._stop.is_set():
-                        break
-                    self._guarded(entry, partial(self._measure, number=number))
-                active = [entry for entry in active if entry.state == "measuring"]
-                number += 1
-            for entry in active:
-                self._finish(entry, "complete", "compared")
+            for step in (self._prove, self._open):
+                for entry in group:
+                    if not self._stop.is_set() and entry.state in {"waiting", "proven"}:
+                        self._guarded(entry, step)
+            self._turns(group)
         finally:
             for entry in group:
-                if entry.state in {"waiting", "proving", "proven", "measuring"}:
+                if entry.state not in DONE:
                     self._finish(entry, "interrupted", "interrupted")
+
+    def _turns(self, group: list[Entry]) -> None:
+        """Let the entries take turns, one round after another, until each is done."""
+        for number in count():
+            active = [entry for entry in group if entry.state == "measuring"]
+            enough = self._enough is not None and self._enough(self)
+            for entry in self._random.sample(active, len(active)):
+                if self._stop.is_set():
+                    return
+                if enough:
+                    self._finish(entry, "complete", "enough for the whole session")
+                else:
+                    self._guarded(entry, partial(self._measure, number=number))
+            if not active:
+                return
 
     def _prove(self, entry: Entry) -> None:
         entry.state = "proving"
@@ -171,6 +176,7 @@ class Session:
                 entry.state = "unproven"
                 entry.why = f"{fault.name}: {fault.fault}" if fault else ""
                 return
+        if entry.hasher.spec.basis is Basis.COUNTED:
             entry.auditor = auditor_for(entry.name)
         entry.state = "proven"
 
@@ -220,7 +226,12 @@ class Session:
         entry.windows.append(window)
         if entry.auditor is not None:
             audit = entry.auditor.audit(
-                job, spans, [share for _, share in shares], index, self._random
+                job,
+                spans,
+                [share for _, share in shares],
+                window=index,
+                window_s=(window.closed - window.opened) / 1e9,
+                random=self._random,
             )
             if audit is not None:
                 entry.audits.append(audit)

@@ -51,14 +51,16 @@ class KernelHasher:
         nonces = _Nonces(job)
         workers = [
             threading.Thread(
-                target=self._work, args=(nonces, chunks, stop, halt), name=f"{self.spec.name}/{n}"
+                target=self._work,
+                args=(n, nonces, chunks, stop, halt),
+                name=f"{self.spec.name}/{n}",
             )
             for n in range(self.threads)
         ]
         for worker in workers:
             worker.start()
         try:
-            yield from _reports(chunks, stop)
+            yield from _reports(chunks, stop, self.threads)
         finally:
             halt.set()
             for worker in workers:
@@ -66,6 +68,7 @@ class KernelHasher:
 
     def _work(
         self,
+        number: int,
         nonces: _Nonces,
         chunks: queue.SimpleQueue[_Chunk | BaseException],
         stop: Event,
@@ -84,7 +87,7 @@ class KernelHasher:
                     Share(span.serial, span.extranonce2, nonces.job.ntime, hit.version, hit.nonce)
                     for hit in hits
                 )
-                chunks.put(_Chunk(time.monotonic_ns(), span, shares, busy))
+                chunks.put(_Chunk(number, time.monotonic_ns(), span, shares, busy))
                 ideal = span.count * CHUNK_NS // max(busy, 1)
                 count = max(1, min(ideal, span.count * GROWTH, NONCES))
         except BaseException as error:  # noqa: BLE001 - it is raised again where the caller is
@@ -93,6 +96,7 @@ class KernelHasher:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
+    worker: int
     at: int
     span: Span
     shares: tuple[Share, ...]
@@ -128,9 +132,15 @@ class _Nonces:
         return job.header(Share(job.serial, self._roll(), job.ntime, job.version, 0))
 
 
-def _reports(chunks: queue.SimpleQueue[_Chunk | BaseException], stop: Event) -> Iterator[Progress]:
-    """Gather chunks into reports; after `stop` give what is there and end."""
+def _reports(
+    chunks: queue.SimpleQueue[_Chunk | BaseException], stop: Event, threads: int
+) -> Iterator[Progress]:
+    """Gather chunks into reports; after `stop` give what is there and end.
+
+    The first report comes as soon as every thread is at work: from there on rates are whole.
+    """
     gathered: list[_Chunk] = []
+    unheard = set(range(threads))
     last = time.monotonic_ns()
     while not stop.is_set():
         try:
@@ -141,7 +151,9 @@ def _reports(chunks: queue.SimpleQueue[_Chunk | BaseException], stop: Event) -> 
         if isinstance(chunk, BaseException):
             raise chunk
         gathered.append(chunk)
-        if chunk.at - last >= REPORT_NS:
+        all_at_work = unheard == {chunk.worker}
+        unheard.discard(chunk.worker)
+        if all_at_work or chunk.at - last >= REPORT_NS:
             last = chunk.at
             yield _report(gathered)
             gathered = []

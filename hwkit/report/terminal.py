@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from statistics import median
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from hwkit.records import Record
 
 FIGURES = ["hashrate", "hashrate_by_shares", "hashrate_per_cpu_second", "cycles_per_hash"]
+RECENT = 200  # windows that the live rate is the median of
 WIDTH = 100  # of tables that are not on a terminal
 
 
@@ -63,9 +65,9 @@ class Live:
         for name in ("device", "hashrate", "windows", "state"):
             table.add_column(name, justify="left" if name in {"device", "state"} else "right")
         for entry in entries:
-            rates = sorted(wall_rate(window) for window in list(entry.windows))
-            rate = show(rates[len(rates) // 2], "H/s") if rates else "-"
-            table.add_row(entry.name, rate, str(len(rates)), entry.state)
+            rates = [wall_rate(window) for window in entry.windows[-RECENT:]]
+            rate = show(median(rates), "H/s") if rates else "-"
+            table.add_row(entry.name, rate, str(len(entry.windows)), entry.state)
         return table
 
 

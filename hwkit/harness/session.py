@@ -16,7 +16,15 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import hwkit
-from hwkit.errors import DeviceFault, DeviceTimeout, HwkitError, PlanError, ProtocolError, WrongHash
+from hwkit.errors import (
+    DeviceFault,
+    DeviceLost,
+    DeviceTimeout,
+    HwkitError,
+    PlanError,
+    ProtocolError,
+    WrongHash,
+)
 from hwkit.harness.audit import Auditor, auditor_for
 from hwkit.harness.figures import Summary, share_count_fault, summarise, wall_rate
 from hwkit.harness.host import host_facts, host_identity
@@ -185,6 +193,8 @@ class Session:
             step(entry)
         except (WrongHash, DeviceFault) as error:
             entry.error = error
+            if entry.run is not None:
+                entry.run.event(time.monotonic_ns(), f"{type(error).__name__}: {error}")
             self._finish(entry, "void", str(error))
 
     def _open(self, entry: Entry) -> None:
@@ -248,7 +258,7 @@ class Session:
             self._finish(entry, "complete", "time")
 
     def _precise(self, entry: Entry) -> bool:
-        """Is the interval narrow enough? Looked at ever more rarely, so that long runs stay cheap."""
+        """Is the interval narrow enough? Looked at ever more rarely: long runs stay cheap."""
         if self.plan.precision is None or len(entry.windows) < entry.look_at:
             return False
         entry.look_at += max(1, entry.look_at // 20)
@@ -281,6 +291,8 @@ class Session:
                         end.set()
                 if self._stop.is_set():
                     end.set()
+            if not end.is_set():
+                raise DeviceLost(f"{entry.name} ended its work without being told to")
         tally.close()
         if opened is None or closed is None:
             return None, tally

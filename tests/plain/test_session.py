@@ -169,6 +169,15 @@ LIES = {
     "counts and names nothing": (lambda p: replace(p, scanned=()), "hashes reported for"),
     "stamps reports ahead": (lambda p: replace(p, at=p.at + 10**12), "out of its time"),
     "stamps reports in the past": (lambda p: replace(p, at=5), "out of its time"),
+    "takes hashes back by counting backwards": (
+        lambda p: replace(p, hashes=-p.hashes, scanned=(replace(p.scanned[0], count=-p.hashes),)),
+        "nonces reported that the job does not have",
+    ),
+    "works less than no time": (lambda p: replace(p, busy_ns=-1), "ns of work reported"),
+    "counts another job's nonces": (
+        lambda p: replace(p, scanned=tuple(replace(s, serial=s.serial ^ 1) for s in p.scanned)),
+        "nonces reported that the job does not have",
+    ),
     "reports another job's share": (
         lambda p: replace(p, shares=tuple(replace(s, serial=s.serial + 1) for s in p.shares)),
         "a share of another job",
@@ -259,7 +268,25 @@ def test_a_device_that_is_lost_keeps_its_record_and_the_others_run_on(store):
     assert fine.state == "complete"
     record = store.get(faulty.run.id)
     assert record.document["state"] == "void"
+    assert [what for _, what in record.read("events")] == [
+        "DeviceLost: faulty: it fell off the bus"
+    ]
     assert all(finding.passed for finding in verify(record))
+
+
+class Done:
+    """Thinks that it is done, at once."""
+
+    spec = HasherSpec("done", Basis.COUNTED, "cpu")
+
+    def run(self, job, stop):
+        yield Progress(time.monotonic_ns(), hashes=0)
+
+
+def test_a_hasher_that_ends_by_itself_is_a_fault_and_not_a_loop(store):
+    (entry,) = run(store, Done())
+    assert entry.state == "void"
+    assert "without being told to" in entry.why
 
 
 class Silent:

@@ -61,12 +61,15 @@ clean:  ## remove the venv and all that was built
 	rm -rf $(VENV) build dist
 
 # pip first: --group came with 25.1. Then the build's own requirements, since rebuild-on-import
-# needs a cmake that is still there after the installation, which build isolation's is not.
+# needs a cmake that is still there after the installation, which build isolation's is not. It takes
+# the first on PATH: for those who do not activate the venv, PATH_LINE puts the venv's there.
+PATH_LINE = import os; os.environ["PATH"] = "$(CURDIR)/$(BIN):" + os.environ.get("PATH", os.defpath)
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(call PIP,$(VENV)) --upgrade pip
 	$(call PIP,$(VENV)) --group build
 	$(call PIP,$(VENV)) --no-build-isolation --editable .
+	@echo '$(PATH_LINE)' >"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/hwkit_path.pth"
 	@touch $@
 
 $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: $(VENV)/.installed

@@ -80,10 +80,14 @@ unshare --mount --pid --fork --kill-child bash -euo pipefail -c '
         mkdir -p "$root$folder"
         mount --bind "$folder" "$root$folder"
     done <"$folders"
-    exec chroot --userspec=user:user "$root" env --ignore-environment --chdir=/home/user/hwkit "$@"
+    # Not by exec: to change user is to lose the parent-death signal, and then Ctrl-C leaves orphans.
+    code=0
+    chroot --userspec=user:user "$root" env --ignore-environment --chdir=/home/user/hwkit "$@" || code=$?
+    exit "$code"
 ' - "$root" "$work/folders" HOME=/home/user USER=user PATH=/usr/bin:/bin LANG=C.UTF-8 "${proxies[@]}" \
     bash -euc 'for job; do echo "fresh_machine.sh: make $job"; make "$job"; done' - "${jobs[@]}" &
 inside=$!
-trap 'kill "$inside" 2>/dev/null; wait "$inside" || true; exit 130' INT TERM HUP
+# unshare heeds nothing less; its end is the end of the namespace and all in it (--kill-child).
+trap 'kill -KILL "$inside" 2>/dev/null; wait "$inside" || true; exit 130' INT TERM HUP
 wait "$inside"
 echo "fresh_machine.sh: ${jobs[*]} done on a bare $suite in $SECONDS s"

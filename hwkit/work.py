@@ -208,10 +208,7 @@ class Job:
         """
         marks = []
         if challenge is not None:
-            try:
-                marks.append(challenge.encode())
-            except UnicodeEncodeError as error:  # what the shell gave was no UTF-8
-                raise PlanError(f"a challenge is text: {error}") from error
+            marks.append(_utf8(challenge, "challenge"))
             if not 0 < len(marks[0]) <= CHALLENGE_LIMIT:
                 raise PlanError(f"a challenge is 1 to {CHALLENGE_LIMIT} bytes, not {len(marks[0])}")
         if beacon is not None:
@@ -302,6 +299,13 @@ class Job:
         fields["branch"] = tuple(bytes.fromhex(node) for node in document["branch"])
         fields["target"] = Target(int(document["target"], 16))
         return cls(**fields)
+
+
+def _utf8(text: str, what: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise PlanError(f"the {what} is not UTF-8 text: {error.reason}") from error
 
 
 def _derive(seed: bytes, purpose: str) -> bytes:

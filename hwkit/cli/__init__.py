@@ -63,8 +63,12 @@ def main() -> None:
     except click.Abort:
         click.echo("hwkit: interrupted", err=True)
         sys.exit(INTERRUPTED)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "hwkit"
+        click.echo(f"hwkit: {error.format_message()} (see {path} --help)", err=True)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        click.echo(f"hwkit: {error.format_message()}", err=True)
         sys.exit(error.exit_code)
     except HwkitError as error:
         click.echo(f"hwkit: {error}", err=True)

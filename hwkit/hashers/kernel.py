@@ -52,12 +52,14 @@ class KernelHasher:
         nonces = _Nonces(job)
         workers = [
             threading.Thread(
-                target=self._work, args=(nonces, chunks, stop, halt), name=f"{self.spec.name}/{n}"
+                target=self._work,
+                args=(n, nonces, chunks, stop, halt),
+                name=f"{self.spec.name}/{n}",
             )
             for n in range(self.threads)
         ]
         started: list[threading.Thread] = []
-        reporter = _Reporter()
+        reporter = _Reporter(self.threads)
         try:
             for worker in workers:
                 worker.start()
@@ -73,6 +75,7 @@ class KernelHasher:
 
     def _work(
         self,
+        number: int,
         nonces: _Nonces,
         chunks: queue.SimpleQueue[_Chunk | BaseException],
         stop: Event,
@@ -92,7 +95,7 @@ class KernelHasher:
                     for hit in hits
                 )
                 ended = time.monotonic_ns()
-                chunks.put(_Chunk(ended, span, shares, busy))
+                chunks.put(_Chunk(number, ended, span, shares, busy))
                 # By thread time, which a busy machine does not stretch; but a thread that waits for
                 # its device uses next to none.
                 ideal = span.count * CHUNK_NS // max(busy, (ended - began) // WAITING, 1)
@@ -103,6 +106,7 @@ class KernelHasher:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
+    worker: int
     at: int
     span: Span
     shares: tuple[Share, ...]
@@ -141,23 +145,25 @@ class _Nonces:
 class _Reporter:
     """Gathers chunks into reports whose times never run backwards, as chunks of many threads do."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
         self._gathered: list[_Chunk] = []
+        self._unheard = set(range(threads))
         self._last = time.monotonic_ns()
 
     def reports(
         self, chunks: queue.SimpleQueue[_Chunk | BaseException], stop: Event
     ) -> Iterator[Progress]:
-        """Report until stopped."""
+        """Report until stopped, first as soon as every thread is at work: then rates are whole."""
         while not stop.is_set():
             try:
-                self._gather(chunks.get(timeout=ALIVE_S))
+                newest = self._gather(chunks.get(timeout=ALIVE_S))
             except queue.Empty:
                 yield self._report(time.monotonic_ns())
                 continue
-            newest = self._gathered[-1].at
-            if newest - self._last >= REPORT_NS:
-                yield self._report(newest)
+            all_at_work = self._unheard == {newest.worker}
+            self._unheard.discard(newest.worker)
+            if all_at_work or newest.at - self._last >= REPORT_NS:
+                yield self._report(newest.at)
 
     def rest(self, chunks: queue.SimpleQueue[_Chunk | BaseException]) -> Iterator[Progress]:
         """Report what the workers had done when they ended; raise what ended them, if it did."""
@@ -166,10 +172,11 @@ class _Reporter:
         if self._gathered:
             yield self._report(self._gathered[-1].at)
 
-    def _gather(self, chunk: _Chunk | BaseException) -> None:
+    def _gather(self, chunk: _Chunk | BaseException) -> _Chunk:
         if isinstance(chunk, BaseException):
             raise chunk
         self._gathered.append(chunk)
+        return chunk
 
     def _report(self, at: int) -> Progress:
         chunks, self._gathered = self._gathered, []

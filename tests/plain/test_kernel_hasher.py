@@ -176,13 +176,13 @@ def test_a_slow_kernel_is_reported_alive():
 
 def test_reports_do_not_run_backwards_when_chunks_do():
     """A thread may be held up between the end of its scan and the queue."""
-    reporter = _Reporter()
+    reporter = _Reporter(threads=2)  # of which one is not heard
     start = reporter._last
     late = [start + 30 * MS, start + 10 * MS, start + 57 * MS, start + 56 * MS, start + 20 * MS]
     chunks: queue.SimpleQueue = queue.SimpleQueue()
     stop = threading.Event()
     for number, at in enumerate(late):
-        chunks.put(_Chunk(at, Span(0, b"", number, 1), (), 1))
+        chunks.put(_Chunk(0, at, Span(0, b"", number, 1), (), 1))
     times: list[int] = []
     hashes = 0
     for report in reporter.reports(chunks, stop):
@@ -196,6 +196,17 @@ def test_reports_do_not_run_backwards_when_chunks_do():
     assert times == sorted(times)
     assert times == [start + 30 * MS, start + 57 * MS, start + 57 * MS]
     assert hashes == len(late)
+
+
+def test_the_first_report_comes_when_every_thread_is_at_work():
+    reporter, stop = _Reporter(threads=2), threading.Event()
+    chunks: queue.SimpleQueue = queue.SimpleQueue()
+    for number, worker in enumerate([0, 0, 1, 0]):
+        chunks.put(_Chunk(worker, reporter._last + number, Span(0, b"", number, 1), (), 1))
+    reports = reporter.reports(chunks, stop)
+    assert next(reports).hashes == 3
+    stop.set()
+    assert list(reports) == []
 
 
 def test_another_number_of_threads_is_another_hasher():

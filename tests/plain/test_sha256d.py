@@ -36,9 +36,9 @@ def test_nist_monte_carlo():
     assert (check.fault, check.questions) == (None, 129 + 100)
 
 
-@pytest.mark.soak
-def test_nist_monte_carlo_in_plain_python():
-    assert prove_sha256(plain_sha256, checkpoints=1).passed
+@pytest.mark.parametrize("checkpoints", [1, pytest.param(100, marks=pytest.mark.soak)])
+def test_nist_monte_carlo_in_plain_python(checkpoints):
+    assert prove_sha256(plain_sha256, checkpoints).passed
 
 
 @pytest.mark.parametrize("name", ["SHA256ShortMsg.rsp", "SHA256LongMsg.rsp", "SHA256Monte.rsp"])

@@ -435,7 +435,7 @@ def test_a_challenge_on_both_sides_of_a_longer_push(length):
     "challenge", ["", "x" * 81, "é" * 41, "\udcff"], ids=["none", "81", "82", "no UTF-8"]
 )
 def test_challenges_that_do_not_fit(challenge):
-    with pytest.raises(PlanError, match="a challenge is"):
+    with pytest.raises(PlanError, match="challenge is"):
         new_job(challenge=challenge)
 
 

@@ -7,6 +7,7 @@ import sys
 import click
 
 from hwkit.cli.options import json_option, print_json, store_option
+from hwkit.units import plain
 
 
 @click.command("verify")
@@ -38,7 +39,9 @@ def command(ids: tuple[str, ...], store: str | None, *, as_json: bool) -> None:
             click.echo(f"{'PASS' if passed else 'FAIL'}  {record.id}")
             for finding in findings:
                 word = "ok" if finding.passed else "FAIL"
-                click.echo(f"  {word:<4}  {finding.name:<20} {finding.fault or finding.detail}")
+                click.echo(
+                    f"  {word:<4}  {finding.name:<20} {plain(finding.fault or finding.detail)}"
+                )
     passed = all(document["verdict"] == "PASS" for document in documents)
     if as_json:
         print_json({"verdict": "PASS" if passed else "FAIL", "records": documents})

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from hwkit.harness.figures import wall_rate
 from hwkit.harness.plan import duration, percent
-from hwkit.units import Figure, show
+from hwkit.units import Figure, plain, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Live:
         self._session = session
         self._began = time.monotonic()
         self._live = (
-            RichLive(console=Console(stderr=True), auto_refresh=False, transient=True)
+            RichLive(console=Console(stderr=True, markup=False), auto_refresh=False, transient=True)
             if sys.stderr.isatty()
             else None
         )
@@ -79,13 +79,13 @@ def results(session: Session, records: Sequence[Record]) -> None:
     for record, document in zip(records, documents, strict=True):
         figures = record.figures
         table.add_row(
-            document["device"]["name"],
+            plain(document["device"]["name"]),
             _shown(figures.get("hashrate")),
             "-" if document["spread"] is None else percent(document["spread"]),
             _shown(figures.get("hashrate_per_cpu_second")),
             _bare(figures.get("cycles_per_hash")),
             f"{document['audit']['hits']} hits",
-            document["state"],
+            plain(document["state"]),
         )
     for entry in session.entries:
         if entry.run is None:
@@ -93,7 +93,7 @@ def results(session: Session, records: Sequence[Record]) -> None:
     console.print(table)
     for entry in session.entries:
         if entry.state in {"unproven", "void"}:
-            console.print(f"{entry.name}: {entry.state}: {entry.why}", soft_wrap=True, markup=False)
+            console.print(plain(f"{entry.name}: {entry.state}: {entry.why}"), soft_wrap=True)
     _caveats(console, documents)
     if records:
         console.print(
@@ -111,27 +111,31 @@ def record_card(record: Record) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("record", f"{record.id}, {document['state']} ({document['why']})")
-    table.add_row("device", f"{device['name']}, {device['threads']} threads, {device['basis']}")
+
+    def row(name: str, text: object) -> None:
+        table.add_row(plain(name), plain(text))
+
+    row("record", f"{record.id}, {document['state']} ({document['why']})")
+    row("device", f"{device['name']}, {device['threads']} threads, {device['basis']}")
     for name, figure in record.figures.items():
-        table.add_row(name.replace("_", " "), f"{figure} ({percent(figure.relative)})")
+        row(name.replace("_", " "), f"{figure} ({percent(figure.relative)})")
     counts, audit = document["counts"], document["audit"]
-    table.add_row(
+    row(
         "counted",
         f"{counts['hashes']:,} hashes, {counts['shares']:,} shares in {counts['windows']} windows",
     )
     missing = audit["missing_at_most"]
     bound = "" if missing is None else f"; leaves out at most {percent(missing)} (95 %)"
-    table.add_row("audited", f"{audit['hits']} hits in {audit['nonces']:,} nonces{bound}")
-    table.add_row("proof", document["proof"]["verdict"] if document["proof"] else "none")
+    row("audited", f"{audit['hits']} hits in {audit['nonces']:,} nonces{bound}")
+    row("proof", document["proof"]["verdict"] if document["proof"] else "none")
     cpu = host["cpu"]
     virtual = {True: ", virtual", False: "", None: ""}[cpu["virtual"]]
-    table.add_row("host", f"{cpu['model']}, {cpu['usable']} processors{virtual}")
-    table.add_row("system", f"{host['system']} {host['kernel']} {host['machine']}")
-    table.add_row("built by", f"{host['compiler']}, Python {host['python']}")
-    table.add_row("hwkit", document["hwkit"])
-    table.add_row("began", document["began"])
-    table.add_row("digest", record.digest)
+    row("host", f"{cpu['model']}, {cpu['usable']} processors{virtual}")
+    row("system", f"{host['system']} {host['kernel']} {host['machine']}")
+    row("built by", f"{host['compiler']}, Python {host['python']}")
+    row("hwkit", document["hwkit"])
+    row("began", document["began"])
+    row("digest", record.digest)
     console.print(table)
     _caveats(console, [document])
 
@@ -145,13 +149,11 @@ def _caveats(console: Console, documents: Sequence[dict[str, Any]]) -> None:
                 document["device"]["name"]
             )
     for words, names in said.items():
-        console.print(
-            f"! {', '.join(names)}: {words}", soft_wrap=True, markup=False, highlight=False
-        )
+        console.print(plain(f"! {', '.join(names)}: {words}"), soft_wrap=True, highlight=False)
 
 
 def _shown(figure: Figure | None) -> str:
-    return "-" if figure is None else str(figure)
+    return "-" if figure is None else plain(figure)
 
 
 def _bare(figure: Figure | None) -> str:
@@ -166,4 +168,6 @@ def _share(entry: Entry, time_s: float) -> float:
 
 
 def _console() -> Console:
-    return Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    # Without markup and emoji: what stands in brackets in a record is no style of ours.
+    width = None if sys.stdout.isatty() else WIDTH
+    return Console(width=width, markup=False, emoji=False)

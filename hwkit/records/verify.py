@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CLOCK_SLACK_S = 5  # between making a job and opening its record, on one machine
 ROUNDING = 1e-9  # mathematical libraries differ in the last bits of a logarithm
-ROLLED_AHEAD_S = 7200  # a miner may roll nTime: consensus takes up to two hours
+ROLLED_AHEAD_S = 7200  # what consensus takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,9 @@ def _shares(record: Record) -> str:
     """Hash every share again; the inner loop is kept lean, since long runs hold millions."""
     job = Job.from_json(record.document["job"])
     windows: list[Window] = list(record.read("windows"))
+    # A miner may roll nTime, from the job's on and as far ahead as consensus takes.
+    clock = record.document["clock"]
+    latest = [_at_s(clock, window.closed) + ROLLED_AHEAD_S for window in windows]
     limit = job.target.value
     counted = [0] * len(windows)
     seen = array("Q")
@@ -143,6 +146,8 @@ def _shares(record: Record) -> str:
         if (serial, rolled) != last:
             last, root = (serial, rolled), job.merkle_root(serial, bytes.fromhex(rolled))
         digest = sha256d(header_under(root, ntime, version, nonce))
+        if not job.ntime <= ntime <= latest[index]:
+            raise RecordError(f"share {number}: its nTime lies before the job or far ahead")
         if from_bytes(digest, "little") > limit:
             raise RecordError(f"share {number} (nonce {nonce:#010x}) does not meet the target")
         seen.append(from_bytes(digest[:8], "little"))
@@ -196,20 +201,14 @@ def _time(record: Record) -> str:
     clock, job = document["clock"], Job.from_json(document["job"])
     began_s = _utc_s(clock["utc"])
 
-    def at_s(monotonic_ns: int) -> float:
-        return began_s + (monotonic_ns - int(clock["monotonic_ns"])) / 1e9
-
-    end_s = at_s(document["ended_ns"])
+    end_s = _at_s(clock, document["ended_ns"])
     opened_s = _utc_s(document["began"])
-    if abs(opened_s - at_s(document["began_ns"])) > CLOCK_SLACK_S:
+    if abs(opened_s - _at_s(clock, document["began_ns"])) > CLOCK_SLACK_S:
         raise RecordError("the record began at another time than its clock says")
     if not record.id.startswith(f"{datetime.fromtimestamp(opened_s, UTC):%Y%m%dT%H%M%S}"):
         raise RecordError("the record's id names another time than its beginning")
     if not began_s - CLOCK_SLACK_S <= job.ntime <= end_s + CLOCK_SLACK_S:
         raise RecordError("the job's nTime lies outside the run")
-    for number, (_, at, _, _, ntime, _, _) in enumerate(record.rows("shares")):
-        if not job.ntime <= ntime <= at_s(at) + ROLLED_AHEAD_S:
-            raise RecordError(f"share {number}: its nTime lies before the job or far ahead")
     return f"nTime {job.ntime} lies in the run"
 
 
@@ -247,6 +246,11 @@ def _utc_s(text: str) -> float:
     if moment.tzinfo is None:
         raise RecordError(f"{text!r} is a time without a zone")
     return moment.timestamp()
+
+
+def _at_s(clock: dict[str, Any], monotonic_ns: int) -> float:
+    """Return the time of day, in seconds since 1970, at a moment of the monotonic clock."""
+    return _utc_s(clock["utc"]) + (monotonic_ns - int(clock["monotonic_ns"])) / 1e9
 
 
 def _difference(ours: Any, stated: Any, path: str) -> str | None:  # noqa: ANN401 - JSON

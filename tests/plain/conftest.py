@@ -90,6 +90,7 @@ def measured(tmp_path_factory):
     session = Session(plan, [kernel], Adorned(store), threading.Event())
     entry = session.run()[0]
     assert entry.state == "complete", entry.why
+    assert entry.run
     record = store.get(entry.run.id)
     store.close()
     return record

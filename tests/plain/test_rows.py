@@ -3,6 +3,7 @@
 import json
 import zlib
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -32,7 +33,7 @@ VALUES = {
     ),
     "events": st.tuples(at, st.text()),
 }
-TO_ROW = {
+TO_ROW: dict[str, Any] = {
     "windows": rows.from_window,
     "shares": rows.from_share,
     "audits": rows.from_audit,

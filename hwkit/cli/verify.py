@@ -7,6 +7,7 @@ import sys
 import click
 
 from hwkit.cli.options import json_option, print_json, store_option
+from hwkit.errors import RecordError
 from hwkit.units import plain
 
 
@@ -27,16 +28,20 @@ def command(ids: tuple[str, ...], store: str | None, *, as_json: bool) -> None:
     for name in ids:
         record = records.get(name)
         findings = verify(record)
+        try:
+            id_ = record.id
+        except RecordError:
+            id_ = name  # its document is none
         passed = all(finding.passed for finding in findings)
         documents.append(
             {
-                "id": record.id,
+                "id": id_,
                 "verdict": "PASS" if passed else "FAIL",
                 "findings": [finding.to_json() for finding in findings],
             }
         )
         if not as_json:
-            click.echo(f"{'PASS' if passed else 'FAIL'}  {record.id}")
+            click.echo(f"{'PASS' if passed else 'FAIL'}  {id_}")
             for finding in findings:
                 word = "ok" if finding.passed else "FAIL"
                 click.echo(

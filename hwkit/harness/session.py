@@ -38,6 +38,7 @@ MIN_WINDOWS = 10  # before an interval is trusted to stop a run
 CALIBRATION = Target.from_difficulty(2**-8)
 WARMUP_TURN_S = 0.1
 SILENCE_S = 2.0  # a hasher promises a report every 0.25 s
+ENDED = {"complete", "interrupted", "void", "unproven"}
 LEAVE_S = 1.5  # how long an interrupted session waits for hashers to stop
 
 
@@ -326,9 +327,9 @@ class Session:
         entry.run.seal(ended | self._summary(entry).to_json())
 
     def _abandon(self) -> None:
-        """Leave hashers that do not stop; their records stay as last committed, and say so."""
+        """Leave what does not stop; its record stays as last committed, and says so."""
         for entry in self.entries:
-            if entry.state == "measuring":
+            if entry.state not in ENDED:
                 entry.state, entry.why = "interrupted", "the hasher did not stop"
 
 

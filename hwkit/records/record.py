@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _ID = re.compile(r"[0-9A-Za-z._-]{1,80}")
 
 
+class NewerRecord(RecordError):
+    """A record of a schema that this hwkit does not know yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """So many rows of one kind, encoded, with the digest that was written beside them."""
@@ -132,7 +136,7 @@ def parse(text: str) -> dict[str, Any]:
     ):
         raise RecordError("not a record: its schema or id is none")
     if schema > SCHEMA:
-        raise RecordError(
+        raise NewerRecord(
             f"record {name} has schema {schema}; this hwkit reads up to {SCHEMA}: update hwkit"
         )
     return dict(document)

@@ -237,7 +237,8 @@ def test_windows_before_the_run_began(measured, resealed):
 
 
 def test_rows_of_the_wrong_types(measured, resealed):
-    for value in ("1", 1.5, None, [], {}, True):
+    strangers: list[Any] = ["1", 1.5, None, [], {}, True]
+    for value in strangers:
 
         def change(windows, value=value):
             windows[0][column("windows", "hashes")] = value

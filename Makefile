@@ -24,7 +24,7 @@ test: $(VENV)/.test  ## the tests that need no device, and those for the devices
 	$(BIN)/python $(PYTEST)
 
 test-hidden: $(VENV)/.test  ## the plain tests as on a machine without C extension, fcntl and /proc
-	PYTHONPATH=tests/hidden $(BIN)/python $(PYTEST) tests/plain
+	PYTHONPATH="$(CURDIR)/tests/hidden" $(BIN)/python $(PYTEST) tests/plain
 
 check: $(VENV)/.dev  ## formatting, lint, types, floors, C warnings
 	$(BIN)/ruff format --check .
@@ -41,16 +41,17 @@ check: $(VENV)/.dev  ## formatting, lint, types, floors, C warnings
 
 # A venv of its own, editable but without rebuild-on-import: no compiler may run under the preload.
 # PYTHONMALLOC: each Python object, and with it each cffi buffer, gets red zones of its own.
-SANITIZE := build/sanitize
+SANITIZE  := build/sanitize
+SANITIZED  = LD_PRELOAD="$$(realpath "$$(gcc -print-file-name=libasan.so)")" PYTHONMALLOC=malloc \
+    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(SANITIZE)/venv/bin/python
 sanitize:  ## the tests with C built to stop at out-of-bounds access and undefined behaviour (gcc)
 	test -x $(SANITIZE)/venv/bin/python || $(PYTHON) -m venv $(SANITIZE)/venv
 	$(call PIP,$(SANITIZE)/venv) --upgrade pip
 	$(call PIP,$(SANITIZE)/venv) --group build --group test
 	CC=gcc $(call PIP,$(SANITIZE)/venv) --no-build-isolation --editable . \
 	    -C editable.rebuild=false -C build-dir=$(SANITIZE)/cmake -C cmake.define.HWKIT_SANITIZE=ON
-	LD_PRELOAD="$$(realpath "$$(gcc -print-file-name=libasan.so)")" PYTHONMALLOC=malloc \
-	    ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
-	    $(SANITIZE)/venv/bin/python $(PYTEST)
+	$(SANITIZED) -c 'import hwkit.hashers._native as n; assert b"__asan" in open(n.__file__, "rb").read()'
+	$(SANITIZED) $(PYTEST) --capture=sys  # the sanitizer writes its report past sys.stderr
 
 soak: $(VENV)/.test  ## what takes long: exhaustive tests, then make bench and make test in a bare Debian
 	$(BIN)/python $(PYTEST) tests -m soak
@@ -60,12 +61,15 @@ clean:  ## remove the venv and all that was built
 	rm -rf $(VENV) build dist
 
 # pip first: --group came with 25.1. Then the build's own requirements, since rebuild-on-import
-# needs a cmake that is still there after the installation, which build isolation's is not.
+# needs a cmake that is still there after the installation, which build isolation's is not. It takes
+# the first on PATH: for those who do not activate the venv, PATH_LINE puts the venv's there.
+PATH_LINE = import os; os.environ["PATH"] = "$(CURDIR)/$(BIN):" + os.environ.get("PATH", os.defpath)
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(call PIP,$(VENV)) --upgrade pip
 	$(call PIP,$(VENV)) --group build
 	$(call PIP,$(VENV)) --no-build-isolation --editable .
+	@echo '$(PATH_LINE)' >"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/hwkit_path.pth"
 	@touch $@
 
 $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: $(VENV)/.installed

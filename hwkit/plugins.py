@@ -40,7 +40,10 @@ class Address:
             raise PlanError(f"address {text!r}: after '?' come key=value pairs") from error
         if not scheme:
             raise PlanError(f"address {text!r}: it starts with a kind, as in 'cpu:avx2'")
-        return cls(scheme, place, dict(pairs))
+        options = dict(pairs)
+        if len(options) < len(pairs):
+            raise PlanError(f"address {text!r}: an option is given twice")
+        return cls(scheme, place, options)
 
     def __str__(self) -> str:
         """Return the address without its options."""
@@ -58,8 +61,8 @@ class Address:
         if key not in self.options:
             return None
         text = self.options[key]
-        if not text.isascii() or not text.isdigit() or int(text) == 0:
-            raise PlanError(f"address {self}: {key} is a whole number from 1 up, not {text!r}")
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) == 0:
+            raise PlanError(f"address {self}: {key} is a number from 1 to 999999999, not {text!r}")
         return int(text)
 
 
@@ -95,7 +98,8 @@ def _find(group: str, text: str | None) -> Iterator[Any]:
 def _through(door: EntryPoint, address: Address | None) -> Iterator[Any]:
     try:
         find = door.load()
-    except ImportError as error:
-        yield NoDriver(door.name, f"its plugin does not load: {error}")
+    except Exception as error:  # noqa: BLE001 - someone else's module: it may fail in any way
+        why = f"its plugin does not load: {type(error).__name__}: {error}"
+        yield NoDriver(door.name, why)
         return
     yield from find(address)

@@ -53,7 +53,8 @@ class Kernel(Protocol):
         """Return all hits, by nonce and then in the order of `versions`.
 
         `header` is 80 bytes, its nonce ignored. Without `versions` the header's own is used. Raises
-        PlanError for a range that leaves the 32-bit nonce space or does not step by 1.
+        PlanError for any other length, for a range that leaves the 32-bit nonce space or does not
+        step by 1, and for a version that is not a 32-bit number.
         """
         ...
 
@@ -65,7 +66,7 @@ class HasherSpec:
     name: str  # its address: "cpu:avx2"
     basis: Basis
     resource: str  # hashers that share one take turns
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class MeterSpec:
     name: str  # its address
     scope: str  # chip | board | device | wall
     provenance: str  # meter | psu | board | estimated | nameplate | manual
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,4 +74,5 @@ def _decimals(U: float) -> int:  # noqa: N803
     """Two significant digits of the uncertainty decide where the value is rounded."""
     if U == 0 or not math.isfinite(U):
         return 3
-    return min(max(1 - math.floor(math.log10(U)), 0), 6)
+    leading = math.floor(math.log10(float(f"{U:.1e}")))  # after rounding: 0.0996 is 0.10
+    return min(max(1 - leading, 0), 6)

@@ -71,11 +71,12 @@ class Target:
         Difficulty 1 is 0xffff << 208. Raises PlanError below 2^-32, above what leaves a target, and
         for what is no number.
         """
-        if not math.isfinite(difficulty) or difficulty < Fraction(1, NONCES):
-            raise PlanError(f"difficulty {difficulty} is not a number from 2^-32 up")
+        # Compared, not asked for its finiteness: a Fraction beyond float's range has none to ask.
+        if not Fraction(1, NONCES) <= difficulty < math.inf:
+            raise PlanError("a difficulty is a number from 2^-32 up")
         value = math.floor(DIFFICULTY_1 / Fraction(difficulty))
         if value == 0:
-            raise PlanError(f"difficulty {difficulty} leaves no target: nothing could meet it")
+            raise PlanError(f"a difficulty above {DIFFICULTY_1:.3e} leaves nothing to meet")
         return cls(value)
 
     @property
@@ -149,8 +150,12 @@ class Header:
 
     @property
     def is_proven(self) -> bool:
-        """Does the hash meet the target that the header's own nBits name?"""
-        return Target.from_nbits(self.nbits).is_met_by(self.hash)
+        """Does the hash meet the target that the header's own nBits name, if they name one?"""
+        try:
+            target = Target.from_nbits(self.nbits)
+        except PlanError:
+            return False
+        return target.is_met_by(self.hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +208,7 @@ class Job:
         """
         marks = []
         if challenge is not None:
-            marks.append(challenge.encode())
+            marks.append(_utf8(challenge, "challenge"))
             if not 0 < len(marks[0]) <= CHALLENGE_LIMIT:
                 raise PlanError(f"a challenge is 1 to {CHALLENGE_LIMIT} bytes, not {len(marks[0])}")
         if beacon is not None:
@@ -270,6 +275,8 @@ class Job:
         """Return the whole coinbase transaction of this job or a successor."""
         if len(extranonce2) != self.extranonce2_size:
             raise PlanError(f"extranonce2 is {self.extranonce2_size} bytes, not {len(extranonce2)}")
+        if not 0 <= serial < 1 << 32:
+            raise PlanError(f"serial {serial} is not a 32-bit number")
         number = serial.to_bytes(4, "little")
         return self.coinbase1 + number + self.extranonce1 + extranonce2 + self.coinbase2
 
@@ -300,6 +307,13 @@ class Job:
         fields["branch"] = tuple(bytes.fromhex(node) for node in document["branch"])
         fields["target"] = Target(int(document["target"], 16))
         return cls(**fields)
+
+
+def _utf8(text: str, what: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise PlanError(f"the {what} is not UTF-8 text: {error.reason}") from error
 
 
 def _derive(seed: bytes, purpose: str) -> bytes:

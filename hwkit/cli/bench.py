@@ -78,14 +78,13 @@ def command(
         else:
             click.echo(estimate)
         return
-
     from hwkit.harness.session import Session  # noqa: PLC0415 - after --plan, which is quick
     from hwkit.records import Store  # noqa: PLC0415
     from hwkit.report.terminal import Live, results  # noqa: PLC0415
 
     records = Store(store)
-    click.echo(estimate, err=True)
     with until_interrupted() as stop:
+        click.echo(estimate, err=True)
         session = Session(plan, hashers, records, stop)
         with Live(session) as live:
             session.run(live.tick)

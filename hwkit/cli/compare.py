@@ -24,7 +24,7 @@ from hwkit.units import plain
 if TYPE_CHECKING:
     from hwkit.harness.session import Session
 
-TURN_S = 0.1  # short turns: the more pairs, the less a drifting machine matters
+TURN_S = 0.05  # short turns: the more pairs, the less a drifting machine matters
 LIVE_S = 20.0
 LIVE_PRECISION = 0.004  # leaves room inside the ±1 % of SAME
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hwkit.protocols import Kernel, Span
     from hwkit.work import Job
 
-AUDIT_S = 0.02  # scanned again after each window
+AUDIT_SHARE = 0.08  # of a window's length is spent on scanning again
 ENOUGH = 2  # so that there is one beside the kernel that is measured
 
 
@@ -38,7 +38,9 @@ class Auditor:
         job: Job,
         spans: Sequence[Span],
         shares: Sequence[Share],
+        *,
         window: int,
+        window_s: float,
         random: random.Random,
     ) -> Audit | None:
         """Draw a stretch of a window and scan it: the sets of hits must be equal.
@@ -48,7 +50,7 @@ class Auditor:
         if not spans:
             return None
         span = random.choices(spans, [span.count for span in spans])[0]
-        count = min(span.count, max(1, int(self._rate_h_s * AUDIT_S)))
+        count = min(span.count, max(1, int(self._rate_h_s * AUDIT_SHARE * window_s)))
         first = span.first + random.randrange(span.count - count + 1)
         blank = Share(span.serial, span.extranonce2, job.ntime, job.version, 0)
         header = job.header(blank)

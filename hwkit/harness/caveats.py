@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
-    """One thing to know. Subclasses name it and carry its numbers."""
+    """One thing to know: what was found, in numbers, and what to do about it."""
+
+    advice: ClassVar[str]
 
     @property
-    def advice(self) -> str:
-        """What it means and what to do, in one sentence."""
+    def finding(self) -> str:
+        """What was found, in a few words with its numbers."""
         raise NotImplementedError
 
     def to_json(self) -> dict[str, Any]:
-        """Return name, numbers and advice."""
-        return {"caveat": type(self).__name__, **asdict(self), "advice": self.advice}
+        """Return name, numbers, finding and advice."""
+        return {
+            "caveat": type(self).__name__,
+            **asdict(self),
+            "finding": self.finding,
+            "advice": self.advice,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +33,12 @@ class FewWindows(Caveat):
 
     windows: int
     confidence: float
+    advice = "the interval is narrower than it should be: run longer (--time)"
 
     @property
-    def advice(self) -> str:
-        """What it means and what to do."""
-        return (
-            f"{self.windows} windows bear a {self.confidence:.0%} interval, not 95 %: "
-            "run longer (--time)"
-        )
+    def finding(self) -> str:
+        """How many, and what confidence they bear."""
+        return f"{self.windows} windows bear {100 * self.confidence:.0f} %, not 95 %"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +47,12 @@ class Imprecise(Caveat):
 
     wanted: float
     reached: float
+    advice = "run longer (--time), or quieten the machine"
 
     @property
-    def advice(self) -> str:
-        """What it means and what to do."""
-        return (
-            f"±{self.reached:.1%} instead of ±{self.wanted:.1%} when the time was up: "
-            "run longer (--time) or quieten the machine"
-        )
+    def finding(self) -> str:
+        """What was reached, and what was wanted."""
+        return f"±{100 * self.reached:.1f} % instead of ±{100 * self.wanted:.2g} %"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,12 @@ class NotSteady(Caveat):
     """The rate drifted over the run by more than chance."""
 
     drift: float
+    advice = "the rate had not settled: warm up longer (--warmup)"
 
     @property
-    def advice(self) -> str:
-        """What it means and what to do."""
-        return f"the rate drifted {self.drift:+.1%} over the run: warm up longer, then run again"
+    def finding(self) -> str:
+        """By how much."""
+        return f"{100 * self.drift:+.1f} % over the run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +74,12 @@ class Throttled(Caveat):
 
     from_hz: float
     to_hz: float
+    advice = "the clock fell: look at cooling and power limits"
 
     @property
-    def advice(self) -> str:
-        """What it means and what to do."""
-        return (
-            f"the clock fell from {self.from_hz / 1e9:.2f} to {self.to_hz / 1e9:.2f} GHz: "
-            "look at cooling and power limits"
-        )
+    def finding(self) -> str:
+        """From where to where."""
+        return f"{self.from_hz / 1e9:.2f} to {self.to_hz / 1e9:.2f} GHz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +87,21 @@ class Oversubscribed(Caveat):
     """Other work, or the hypervisor, took processor time from the measurement."""
 
     share: float
+    advice = "something else took processor time: read the rate per CPU second, or close it"
 
     @property
-    def advice(self) -> str:
-        """What it means and what to do."""
-        return (
-            f"the threads got {self.share:.0%} of the processor time they asked for: read the "
-            "rate per CPU second, or close what else runs"
-        )
+    def finding(self) -> str:
+        """How much of the processor time was left."""
+        return f"got {100 * self.share:.0f} %"
 
 
 @dataclass(frozen=True, slots=True)
 class NotAudited(Caveat):
     """No second proven kernel was there to scan again."""
 
-    why: str
+    advice = "completeness was not watched while measuring"
 
     @property
-    def advice(self) -> str:
-        """What it means and what to do."""
-        return f"completeness was not watched while measuring: {self.why}"
+    def finding(self) -> str:
+        """Why."""
+        return "no second proven kernel is here"

@@ -174,5 +174,5 @@ def _caveats(
     if threads and busy and busy / (threads * wall) < FULL_SHARE:
         found.append(caveats.Oversubscribed(busy / (threads * wall)))
     if not audited:
-        found.append(caveats.NotAudited("there is no second proven kernel on this machine"))
+        found.append(caveats.NotAudited())
     return found

@@ -60,7 +60,7 @@ class Plan:
     def job(self, ntime: int, target: Target) -> Job:
         """Return the job that this plan's seed, challenge and beacon make."""
         return Job.create(
-            seed=self.seed.encode(),
+            seed=self.seed.encode(errors="surrogateescape"),
             ntime=ntime,
             target=target,
             challenge=self.challenge,

@@ -12,17 +12,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import hwkit
-from hwkit.errors import DeviceFault, DeviceTimeout, HwkitError, PlanError, ProtocolError, WrongHash
+from hwkit.errors import (
+    DeviceFault,
+    DeviceLost,
+    DeviceTimeout,
+    HwkitError,
+    PlanError,
+    ProtocolError,
+    WrongHash,
+)
 from hwkit.harness.audit import Auditor, auditor_for
 from hwkit.harness.figures import Summary, share_count_fault, summarise, wall_rate
 from hwkit.harness.host import host_facts, host_identity
 from hwkit.harness.tally import Tally
 from hwkit.hashers import native
 from hwkit.hashers.kernel import KernelHasher
-from hwkit.protocols import Audit, CreditedShare, Window
+from hwkit.protocols import Audit, Basis, CreditedShare, Window
 from hwkit.prove import Proof, prove
 from hwkit.work import MAX_TARGET, Target
 
@@ -38,7 +47,7 @@ MIN_WINDOWS = 10  # before an interval is trusted to stop a run
 CALIBRATION = Target.from_difficulty(2**-8)
 WARMUP_TURN_S = 0.1
 SILENCE_S = 2.0  # a hasher promises a report every 0.25 s
-ENDED = {"complete", "interrupted", "void", "unproven"}
+DONE = {"complete", "interrupted", "void", "unproven"}
 LEAVE_S = 1.5  # how long an interrupted session waits for hashers to stop
 
 
@@ -57,16 +66,15 @@ class Entry:
     error: HwkitError | None = None
     auditor: Auditor | None = None
     turns: int = 0
+    hashes: int = 0  # in windows, as are the shares
+    shares: int = 0
+    measured_s: float = 0.0
+    look_at: int = MIN_WINDOWS  # at so many windows the precision is looked at next
 
     @property
     def name(self) -> str:
         """The hasher's address."""
         return self.hasher.spec.name
-
-    @property
-    def measured_s(self) -> float:
-        """Seconds inside windows."""
-        return sum(window.closed - window.opened for window in self.windows) / 1e9
 
     @property
     def threads(self) -> int | None:
@@ -139,29 +147,32 @@ class Session:
         return self.entries
 
     def _group(self, group: list[Entry]) -> None:
-        """Take turns until every entry of one resource is done."""
-        for entry in group:
-            if not self._stop.is_set():
-                self._prove(entry)
-        active = [entry for entry in group if entry.state == "proven"]
+        """Take one resource's entries from proof to seal."""
         try:
-            for entry in active:
-                self._guarded(entry, self._open)
-            active = [entry for entry in active if entry.state == "measuring"]
-            number = 0
-            while active and not self._stop.is_set() and not (self._enough and self._enough(self)):
-                for entry in self._random.sample(active, len(active)):
-                    if self._stop.is_set():
-                        break
-                    self._guarded(entry, partial(self._measure, number=number))
-                active = [entry for entry in active if entry.state == "measuring"]
-                number += 1
-            for entry in active:
-                self._finish(entry, "complete", "compared")
+            for step in (self._prove, self._open):
+                for entry in group:
+                    if not self._stop.is_set() and entry.state in {"waiting", "proven"}:
+                        self._guarded(entry, step)
+            self._turns(group)
         finally:
             for entry in group:
-                if entry.state in {"waiting", "proving", "proven", "measuring"}:
+                if entry.state not in DONE:
                     self._finish(entry, "interrupted", "interrupted")
+
+    def _turns(self, group: list[Entry]) -> None:
+        """Let the entries take turns, one round after another, until each is done."""
+        for number in count():
+            active = [entry for entry in group if entry.state == "measuring"]
+            enough = self._enough is not None and self._enough(self)
+            for entry in self._random.sample(active, len(active)):
+                if self._stop.is_set():
+                    return
+                if enough:
+                    self._finish(entry, "complete", "enough for the whole session")
+                else:
+                    self._guarded(entry, partial(self._measure, number=number))
+            if not active:
+                return
 
     def _prove(self, entry: Entry) -> None:
         entry.state = "proving"
@@ -172,6 +183,7 @@ class Session:
                 entry.state = "unproven"
                 entry.why = f"{fault.name}: {fault.fault}" if fault else ""
                 return
+        if entry.hasher.spec.basis is Basis.COUNTED:
             entry.auditor = auditor_for(entry.name)
         entry.state = "proven"
 
@@ -181,6 +193,8 @@ class Session:
             step(entry)
         except (WrongHash, DeviceFault) as error:
             entry.error = error
+            if entry.run is not None:
+                entry.run.event(time.monotonic_ns(), f"{type(error).__name__}: {error}")
             self._finish(entry, "void", str(error))
 
     def _open(self, entry: Entry) -> None:
@@ -221,17 +235,21 @@ class Session:
         entry.windows.append(window)
         if entry.auditor is not None:
             audit = entry.auditor.audit(
-                job, spans, [share for _, share in shares], index, self._random
+                job,
+                spans,
+                [share for _, share in shares],
+                window=index,
+                window_s=(window.closed - window.opened) / 1e9,
+                random=self._random,
             )
             if audit is not None:
                 entry.audits.append(audit)
                 entry.run.audit(audit)
         entry.run.commit()
-        fault = share_count_fault(
-            sum(window.hashes for window in entry.windows),
-            sum(window.shares for window in entry.windows),
-            entry.job.target,
-        )
+        entry.hashes += window.hashes
+        entry.shares += window.shares
+        entry.measured_s += (window.closed - window.opened) / 1e9
+        fault = share_count_fault(entry.hashes, entry.shares, entry.job.target)
         if fault:
             raise ProtocolError(fault, b"")
         if self._precise(entry):
@@ -240,8 +258,10 @@ class Session:
             self._finish(entry, "complete", "time")
 
     def _precise(self, entry: Entry) -> bool:
-        if self.plan.precision is None or len(entry.windows) < MIN_WINDOWS:
+        """Is the interval narrow enough? Looked at ever more rarely: long runs stay cheap."""
+        if self.plan.precision is None or len(entry.windows) < entry.look_at:
             return False
+        entry.look_at += max(1, entry.look_at // 20)
         figure = self._summary(entry).figures.get("hashrate")
         return figure is not None and figure.relative <= self.plan.precision
 
@@ -271,6 +291,8 @@ class Session:
                         end.set()
                 if self._stop.is_set():
                     end.set()
+            if not end.is_set():
+                raise DeviceLost(f"{entry.name} ended its work without being told to")
         tally.close()
         if opened is None or closed is None:
             return None, tally
@@ -329,7 +351,7 @@ class Session:
     def _abandon(self) -> None:
         """Leave what does not stop; its record stays as last committed, and says so."""
         for entry in self.entries:
-            if entry.state not in ENDED:
+            if entry.state not in DONE:
                 entry.state, entry.why = "interrupted", "the hasher did not stop"
 
 

@@ -61,7 +61,7 @@ def shift_interval(a: Sequence[float], b: Sequence[float], confidence: float) ->
     shifts = sorted(x - y for x in a for y in b)
     m, n = len(a), len(b)
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    rank = math.floor(m * n / 2 - z * math.sqrt(m * n * (m + n + 1) / 12))
+    rank = math.floor(m * n / 2 - z * math.sqrt(m * n * (m + n + 1) / 12)) - 1
     rank = min(max(rank, 0), (len(shifts) - 1) // 2)
     return Interval(median(shifts), shifts[rank], shifts[len(shifts) - 1 - rank], confidence)
 
@@ -128,19 +128,18 @@ def _binomial_cdf(n: int, k: int) -> float:
 
 @cache
 def _signed_rank(n: int, confidence: float) -> int:
-    """Return how many Walsh averages to cut from each end (the rank sum's lower quantile)."""
+    """Return the 0-based rank of the Walsh average at either end of the interval."""
     tail = (1 - confidence) / 2
     if n > 50:
         z = NormalDist().inv_cdf(1 - tail)
-        return math.floor(n * (n + 1) / 4 - z * math.sqrt(n * (n + 1) * (2 * n + 1) / 24))
+        return math.floor(n * (n + 1) / 4 - z * math.sqrt(n * (n + 1) * (2 * n + 1) / 24)) - 1
     ways = [1] + [0] * (n * (n + 1) // 2)  # subsets of 1..n by their sum
     for rank in range(1, n + 1):
         for total in range(len(ways) - 1, rank - 1, -1):
             ways[total] += ways[total - rank]
-    below, cut = 0, 0
+    below = 0
     for total, count in enumerate(ways):
         below += count
         if below > tail * 2**n:
-            return cut
-        cut = total + 1
-    return cut
+            return max(total - 1, 0)
+    return 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hwkit.errors import ProtocolError, WrongHash
 from hwkit.protocols import Basis
 from hwkit.sha256d import sha256d
+from hwkit.work import NONCES
 
 if TYPE_CHECKING:
     from hwkit.protocols import Progress, Span
@@ -36,11 +37,15 @@ class Tally:
         """
         if not max(self._last, self.started) <= progress.at <= time.monotonic_ns():
             raise ProtocolError(f"a report is stamped {progress.at}, out of its time", b"")
+        if (progress.busy_ns or 0) < 0:
+            raise ProtocolError(f"{progress.busy_ns} ns of work reported", b"")
         self._last = progress.at
         for share in progress.shares:
             self._credit(share)
             self.shares.append((progress.at, share))
         if self.basis is Basis.COUNTED:
+            if not all(self._possible(span) for span in progress.scanned):
+                raise ProtocolError("nonces reported that the job does not have", b"")
             asked = sum(span.count for span in progress.scanned)
             if progress.hashes != asked:
                 raise ProtocolError(f"{progress.hashes} hashes reported for {asked} nonces", b"")
@@ -72,6 +77,15 @@ class Tally:
         """Return the shares and spans reported after `opened` and up to `closed`."""
         shares = [(at, share) for at, share in self.shares if opened < at <= closed]
         return shares, [span for at, span in self.spans if opened < at <= closed]
+
+    def _possible(self, span: Span) -> bool:
+        """Are these nonces of this job?"""
+        return (
+            span.serial == self.job.serial
+            and len(span.extranonce2) == self.job.extranonce2_size
+            and span.count >= 0
+            and 0 <= span.first <= span.first + span.count <= NONCES
+        )
 
     def _credit(self, share: Share) -> None:
         if share.serial != self.job.serial:

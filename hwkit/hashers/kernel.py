@@ -23,6 +23,7 @@ REPORT_NS = 25_000_000
 ALIVE_S = 0.2
 FIRST_CHUNK = 1 << 10
 GROWTH = 8
+WAITING = 4  # wall time over thread time past which a thread waits rather than shares a core
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +52,30 @@ class KernelHasher:
         nonces = _Nonces(job)
         workers = [
             threading.Thread(
-                target=self._work, args=(nonces, chunks, stop, halt), name=f"{self.spec.name}/{n}"
+                target=self._work,
+                args=(n, nonces, chunks, stop, halt),
+                name=f"{self.spec.name}/{n}",
             )
             for n in range(self.threads)
         ]
-        for worker in workers:
-            worker.start()
+        started: list[threading.Thread] = []
+        reporter = _Reporter(self.threads)
         try:
-            yield from _reports(chunks, stop)
+            for worker in workers:
+                worker.start()
+                started.append(worker)
+            yield from reporter.reports(chunks, stop)
+            for worker in started:
+                worker.join()
+            yield from reporter.rest(chunks)
         finally:
             halt.set()
-            for worker in workers:
+            for worker in started:
                 worker.join()
 
     def _work(
         self,
+        number: int,
         nonces: _Nonces,
         chunks: queue.SimpleQueue[_Chunk | BaseException],
         stop: Event,
@@ -75,17 +85,20 @@ class KernelHasher:
         try:
             while not (stop.is_set() or halt.is_set()):
                 span, header = nonces.take(count)
-                began = time.thread_time_ns()
+                began, began_cpu = time.monotonic_ns(), time.thread_time_ns()
                 hits = self.kernel.scan(
                     header, nonces.job.target, range(span.first, span.first + span.count)
                 )
-                busy = time.thread_time_ns() - began
+                busy = time.thread_time_ns() - began_cpu
                 shares = tuple(
                     Share(span.serial, span.extranonce2, nonces.job.ntime, hit.version, hit.nonce)
                     for hit in hits
                 )
-                chunks.put(_Chunk(time.monotonic_ns(), span, shares, busy))
-                ideal = span.count * CHUNK_NS // max(busy, 1)
+                ended = time.monotonic_ns()
+                chunks.put(_Chunk(number, ended, span, shares, busy))
+                # By thread time, which a busy machine does not stretch; but a thread that waits for
+                # its device uses next to none.
+                ideal = span.count * CHUNK_NS // max(busy, (ended - began) // WAITING, 1)
                 count = max(1, min(ideal, span.count * GROWTH, NONCES))
         except BaseException as error:  # noqa: BLE001 - it is raised again where the caller is
             chunks.put(error)
@@ -93,6 +106,7 @@ class KernelHasher:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
+    worker: int
     at: int
     span: Span
     shares: tuple[Share, ...]
@@ -128,35 +142,52 @@ class _Nonces:
         return job.header(Share(job.serial, self._roll(), job.ntime, job.version, 0))
 
 
-def _reports(chunks: queue.SimpleQueue[_Chunk | BaseException], stop: Event) -> Iterator[Progress]:
-    """Gather chunks into reports; after `stop` give what is there and end."""
-    gathered: list[_Chunk] = []
-    last = time.monotonic_ns()
-    while not stop.is_set():
-        try:
-            chunk = chunks.get(timeout=ALIVE_S)
-        except queue.Empty:
-            yield Progress(time.monotonic_ns(), hashes=0, busy_ns=0)
-            continue
+class _Reporter:
+    """Gathers chunks into reports whose times never run backwards, as chunks of many threads do."""
+
+    def __init__(self, threads: int) -> None:
+        self._gathered: list[_Chunk] = []
+        self._unheard = set(range(threads))
+        self._last = time.monotonic_ns()
+
+    def reports(
+        self, chunks: queue.SimpleQueue[_Chunk | BaseException], stop: Event
+    ) -> Iterator[Progress]:
+        """Report until stopped, first as soon as every thread is at work: then rates are whole."""
+        while not stop.is_set():
+            try:
+                newest = self._gather(chunks.get(timeout=ALIVE_S))
+            except queue.Empty:
+                yield self._report(time.monotonic_ns())
+                continue
+            all_at_work = self._unheard == {newest.worker}
+            self._unheard.discard(newest.worker)
+            if all_at_work or newest.at - self._last >= REPORT_NS:
+                yield self._report(newest.at)
+
+    def rest(self, chunks: queue.SimpleQueue[_Chunk | BaseException]) -> Iterator[Progress]:
+        """Report what the workers had done when they ended; raise what ended them, if it did."""
+        while not chunks.empty():
+            self._gather(chunks.get())
+        if self._gathered:
+            yield self._report(self._gathered[-1].at)
+
+    def _gather(self, chunk: _Chunk | BaseException) -> _Chunk:
         if isinstance(chunk, BaseException):
             raise chunk
-        gathered.append(chunk)
-        if chunk.at - last >= REPORT_NS:
-            last = chunk.at
-            yield _report(gathered)
-            gathered = []
-    if gathered:
-        yield _report(gathered)
+        self._gathered.append(chunk)
+        return chunk
 
-
-def _report(chunks: list[_Chunk]) -> Progress:
-    return Progress(
-        at=max(chunk.at for chunk in chunks),
-        shares=tuple(share for chunk in chunks for share in chunk.shares),
-        hashes=sum(chunk.span.count for chunk in chunks),
-        busy_ns=sum(chunk.busy_ns for chunk in chunks),
-        scanned=tuple(chunk.span for chunk in chunks),
-    )
+    def _report(self, at: int) -> Progress:
+        chunks, self._gathered = self._gathered, []
+        self._last = max([self._last, at, *(chunk.at for chunk in chunks)])
+        return Progress(
+            at=self._last,
+            shares=tuple(share for chunk in chunks for share in chunk.shares),
+            hashes=sum(chunk.span.count for chunk in chunks),
+            busy_ns=sum(chunk.busy_ns for chunk in chunks),
+            scanned=tuple(chunk.span for chunk in chunks),
+        )
 
 
 def usable_cpus() -> int:

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
     from hwkit.work import Target
 
-PIECE = (
-    1 << 22
-)  # nonces in one call into C: no longer than a second or two without a look at Python
+PIECE = 1 << 22  # nonces in one call into C: a second or two at most without a look at Python
 
 
 class NativeKernel:
@@ -45,7 +43,7 @@ class NativeKernel:
         self, header: bytes, target: Target, nonces: range, versions: Sequence[int] = ()
     ) -> Sequence[Hit]:
         """Return all hits; see Kernel.scan."""
-        check_range(header, nonces)
+        check_question(header, nonces, versions)
         if not versions:
             version = int.from_bytes(header[:4], "little")
             return [Hit(nonce, version) for nonce in self._scan(header, target, nonces)]
@@ -89,12 +87,15 @@ def kernels() -> list[NativeKernel]:
     return [NativeKernel(table + n) for n in range(count[0])]
 
 
-def check_range(header: bytes, nonces: range) -> None:
-    """Raise PlanError for what no kernel takes: a header or range that is none."""
+def check_question(header: bytes, nonces: range, versions: Sequence[int]) -> None:
+    """Raise PlanError for what no kernel takes: no header, no stretch of nonces, no version."""
     if len(header) != 80:
         raise PlanError(f"a header is 80 bytes, not {len(header)}")
     if nonces.step != 1 or nonces.start < 0 or nonces.stop > NONCES:
         raise PlanError(f"{nonces} is not a stretch of the 32-bit nonce space")
+    for version in versions:
+        if not 0 <= version < 1 << 32:
+            raise PlanError(f"version {version} is not a 32-bit number")
 
 
 def sha256(message: bytes) -> bytes:

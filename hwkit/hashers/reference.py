@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hwkit.hashers.native import check_range
+from hwkit.hashers.native import check_question
 from hwkit.protocols import Hit
 from hwkit.sha256d import sha256d
 
@@ -25,7 +25,7 @@ class ReferenceKernel:
         self, header: bytes, target: Target, nonces: range, versions: Sequence[int] = ()
     ) -> Sequence[Hit]:
         """Return all hits; see Kernel.scan."""
-        check_range(header, nonces)
+        check_question(header, nonces, versions)
         limit = target.value
         choices = [
             (version, version.to_bytes(4, "little") + header[4:76])

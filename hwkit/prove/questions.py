@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from hwkit.protocols import Kernel
 
 ALL = Target(MAX_TARGET)
+HALF = Target(MAX_TARGET >> 1)  # a wrong hash shows at every other nonce
 QUARTER = Target(MAX_TARGET >> 2)  # dense enough for a hit in most steps of every width
 SPARSE = Target(MAX_TARGET >> 6)
-WINDOW = 67  # around a mainnet nonce: more than four steps of the widest vector kernel
+WINDOW = 35  # around a mainnet nonce: more than two steps of the widest vector kernel
 MOST_LANES = 64  # of a very wide kernel (a GPU's launch) so many lanes are looked at one by one
 
 
@@ -66,13 +67,26 @@ def _hashes(prefix: bytes, nonces: range) -> tuple[int, ...]:
 
 
 def mainnet(_: Kernel) -> list[Question]:
-    """Real headers of all eras: each nonce must be found at its own header's target."""
+    """Real headers of all eras: each nonce, in any lane, is found at its own header's target."""
     questions = []
-    for raw in mainnet_headers().values():
+    for number, raw in enumerate(mainnet_headers().values()):
         nonce = int.from_bytes(raw[76:], "little")
-        first = min(max(0, nonce - WINDOW // 2), NONCES - WINDOW)
+        first = min(max(0, nonce - number % WINDOW), NONCES - WINDOW)
         target = Target.from_nbits(int.from_bytes(raw[72:76], "little"))
         questions.append(Question(raw, target, range(first, first + WINDOW)))
+    return questions
+
+
+def hard(kernel: Kernel) -> list[Question]:
+    """Mainnet's hashes, with many zeros, at targets equal to them and below them by 1: no hit.
+
+    Whoever looks at the zeros only, at difficulties where a hit is too rare to be seen in a test,
+    gives an answer here.
+    """
+    questions = []
+    for question in mainnet(kernel)[::16]:
+        value = int.from_bytes(sha256d(question.header), "little")
+        questions += [replace(question, target=Target(value - below)) for below in (0, 1)]
     return questions
 
 
@@ -99,6 +113,16 @@ def ends(kernel: Kernel) -> list[Question]:
     ]
 
 
+def carries(kernel: Kernel) -> list[Question]:
+    """Across every byte of the nonce that carries into the next, and across the sign bit."""
+    length = 2 * kernel.lanes + 16
+    return [
+        Question(_header("carries"), HALF, range(edge - kernel.lanes - 1, edge + length))
+        for edge in (1 << 8, 1 << 16, 1 << 24, 1 << 31)
+        if edge > kernel.lanes
+    ]
+
+
 def lanes(kernel: Kernel) -> list[Question]:
     """In each lane: a hash equal to the target is a hit, one above it by 1 is none.
 
@@ -118,7 +142,7 @@ def lanes(kernel: Kernel) -> list[Question]:
 
 
 def pairs(kernel: Kernel) -> list[Question]:
-    """Exactly two hits in one step, at many distances, and one with its neighbour step's."""
+    """Exactly two hits in one step, at many distances, one of them equal to the target."""
     width = max(2, kernel.lanes)
     questions = []
     for number in range(32):
@@ -144,7 +168,7 @@ def every_target(kernel: Kernel) -> list[Question]:
     for bit in (31, 32, 63, 64, 191, 192, 223, 224, 225, 247, 248, 254, 255):
         values += [(1 << bit) - 1, 1 << bit, (1 << bit) + 1]
     header = _header("every target")
-    nonces = range(5, 5 + 4 * kernel.lanes + 3)
+    nonces = range(5, 5 + 4 * min(kernel.lanes, MOST_LANES) + 3)
     return [Question(header, Target(value), nonces) for value in values]
 
 
@@ -155,7 +179,7 @@ def every_byte(kernel: Kernel) -> list[Question]:
         Question(
             header[:at] + bytes([header[at] ^ 0xFF]) + header[at + 1 :],
             QUARTER,
-            range(0x01020304, 0x01020304 + kernel.lanes + 8),
+            range(0x01020304, 0x01020304 + min(kernel.lanes, MOST_LANES) + 8),
         )
         for at in range(76)
     ]
@@ -163,7 +187,7 @@ def every_byte(kernel: Kernel) -> list[Question]:
 
 def stretches(kernel: Kernel) -> list[Question]:
     """Long ranges of unlike headers with sparse hits: what mining looks like."""
-    length = 4096 + kernel.lanes
+    length = 4096 + 512 + kernel.lanes  # past the power of two by enough for some hits
     return [
         Question(_header(f"stretch {n}"), SPARSE, range(n * 0x10000001, n * 0x10000001 + length))
         for n in range(8)
@@ -171,21 +195,25 @@ def stretches(kernel: Kernel) -> list[Question]:
 
 
 def versions(kernel: Kernel) -> list[Question]:
-    """Rolled versions: every hit with the version it belongs to, in order."""
+    """Rolled versions: every hit with its version, in order, more than fit in one call, too."""
     header = _header("versions")
     nonces = range(3, 3 + 2 * kernel.lanes + 1)
+    last = range(NONCES - kernel.lanes - 1, NONCES)
+    many = range(1 + kernel.capacity // 4)
     rolled = tuple(0x20000000 | n << 13 for n in (0, 1, 2, 0xFFFF))
     return [
         Question(header, target, nonces, some)
         for target in (QUARTER, ALL)
         for some in (rolled[:1], rolled, rolled[::-1])
-    ]
+    ] + [Question(header, ALL, nonces, rolled) for nonces in (last, many)]
 
 
 CHECKS: dict[str, Callable[[Kernel], list[Question]]] = {
     "mainnet headers": mainnet,
+    "hard targets": hard,
     "counts": counts,
     "ends of the nonce space": ends,
+    "carries": carries,
     "every lane": lanes,
     "two hits in a step": pairs,
     "result overflow": overflow,
@@ -203,3 +231,14 @@ def _header(name: str) -> bytes:
 
 
 MINED = Question(_header("mined"), Target(MAX_TARGET >> 14), range(1 << 31, (1 << 31) + (1 << 24)))
+
+SENSELESS = (
+    Question(_header("senseless"), QUARTER, range(NONCES - 1, NONCES + 1)),
+    Question(_header("senseless"), QUARTER, range(-1, 1)),
+    Question(_header("senseless"), QUARTER, range(0, 8, 2)),
+    Question(_header("senseless"), QUARTER, range(8, 0, -1)),
+    Question(_header("senseless")[:79], QUARTER, range(8)),
+    Question(_header("senseless") + b"\0", QUARTER, range(8)),
+    Question(_header("senseless"), QUARTER, range(8), (1 << 32,)),
+    Question(_header("senseless"), QUARTER, range(8), (0x20000000, -1)),
+)

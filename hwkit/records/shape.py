@@ -62,7 +62,7 @@ SHAPE: dict[Any, Any] = {
     "counts": {"windows": int, "hashes": int, "shares": int, "wall_ns": int, "busy_ns": int},
     "spread": (float, None),
     "audit": {"chunks": int, "nonces": int, "hits": int, "missing_at_most": (float, None)},
-    "caveats": [{"caveat": str, "advice": str}],
+    "caveats": [{"caveat": str, "finding": str, "advice": str}],
     "rows": {...: [{"rows": int, "sha256": str}]},
 }
 

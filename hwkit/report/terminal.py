@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from statistics import median
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -12,14 +13,17 @@ from rich.table import Table
 
 from hwkit.harness.figures import wall_rate
 from hwkit.harness.plan import duration, percent
-from hwkit.units import Figure, plain, show
+from hwkit.units import plain, show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hwkit.harness.session import Entry, Session
     from hwkit.records import Record
+    from hwkit.units import Figure
 
+FIGURES = ["hashrate", "hashrate_by_shares", "hashrate_per_cpu_second", "cycles_per_hash"]
+RECENT = 200  # windows that the live rate is the median of
 WIDTH = 100  # of tables that are not on a terminal
 
 
@@ -62,43 +66,39 @@ class Live:
         for name in ("device", "hashrate", "windows", "state"):
             table.add_column(name, justify="left" if name in {"device", "state"} else "right")
         for entry in entries:
-            rates = sorted(wall_rate(window) for window in list(entry.windows))
-            rate = show(rates[len(rates) // 2], "H/s") if rates else "-"
-            table.add_row(entry.name, rate, str(len(rates)), entry.state)
+            rates = [wall_rate(window) for window in entry.windows[-RECENT:]]
+            rate = show(median(rates), "H/s") if rates else "-"
+            table.add_row(entry.name, rate, str(len(entry.windows)), entry.state)
         return table
 
 
 def results(session: Session, records: Sequence[Record]) -> None:
     """Print the table of a session that has ended, its caveats, and what to type next."""
     console = _console()
-    table = Table(box=None, pad_edge=False)
-    table.add_column("kernel")
-    for name in ("hashrate", "spread", "per CPU second", "cycles/hash", "audited", "state"):
-        table.add_column(name, justify="right", no_wrap=True)
     documents = [record.document for record in records]
-    for record, document in zip(records, documents, strict=True):
-        figures = record.figures
-        table.add_row(
-            plain(document["device"]["name"]),
-            _shown(figures.get("hashrate")),
-            "-" if document["spread"] is None else percent(document["spread"]),
-            _shown(figures.get("hashrate_per_cpu_second")),
-            _bare(figures.get("cycles_per_hash")),
-            f"{document['audit']['hits']} hits",
-            plain(document["state"]),
-        )
-    for entry in session.entries:
-        if entry.run is None:
-            table.add_row(entry.name, "-", "-", "-", "-", "-", entry.state)
+    shown = {
+        name: [cell(record) for record in records]
+        for name, (cell, needs) in COLUMNS.items()
+        if console.width >= needs
+    }
+    if all(document["state"] == "complete" for document in documents):
+        shown.pop("state", None)
+    table = Table(box=None, pad_edge=False)
+    for number, name in enumerate(shown):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for row in zip(*shown.values(), strict=True):
+        table.add_row(*map(plain, row))
     console.print(table)
     for entry in session.entries:
-        if entry.state in {"unproven", "void"}:
+        if entry.state in {"unproven", "void"} or entry.run is None:
             console.print(plain(f"{entry.name}: {entry.state}: {entry.why}"), soft_wrap=True)
     _caveats(console, documents)
     if records:
+        names = f"Record {records[0].id}"
+        if len(records) > 1:
+            names = f"Records {records[0].id} to {records[-1].id}"
         console.print(
-            f"Records {records[0].id} to {records[-1].id}. "
-            "Next: hwkit records show last · hwkit verify last",
+            f"{names}. Next: hwkit records show last · hwkit verify last",
             soft_wrap=True,
             highlight=False,
         )
@@ -117,7 +117,7 @@ def record_card(record: Record) -> None:
 
     row("record", f"{record.id}, {document['state']} ({document['why']})")
     row("device", f"{device['name']}, {device['threads']} threads, {device['basis']}")
-    for name, figure in record.figures.items():
+    for name, figure in sorted(record.figures.items(), key=_place):
         row(name.replace("_", " "), f"{figure} ({percent(figure.relative)})")
     counts, audit = document["counts"], document["audit"]
     row(
@@ -141,23 +141,50 @@ def record_card(record: Record) -> None:
 
 
 def _caveats(console: Console, documents: Sequence[dict[str, Any]]) -> None:
-    """Print each caveat, one line for all devices that share its words."""
-    said: dict[str, list[str]] = {}
+    """Print each kind of caveat on a line, with what was found for each device."""
+    found: dict[str, dict[str, list[str]]] = {}
     for document in documents:
         for caveat in document["caveats"]:
-            said.setdefault(f"{caveat['caveat']}: {caveat['advice']}", []).append(
-                document["device"]["name"]
-            )
-    for words, names in said.items():
-        console.print(plain(f"! {', '.join(names)}: {words}"), soft_wrap=True, highlight=False)
+            words = found.setdefault(f"{caveat['caveat']}: {caveat['advice']}", {})
+            words.setdefault(caveat["finding"], []).append(document["device"]["name"])
+    for kind, words in found.items():
+        devices = "; ".join(f"{', '.join(names)} {finding}" for finding, names in words.items())
+        console.print(plain(f"! {kind}. {devices}"), soft_wrap=True, highlight=False)
 
 
-def _shown(figure: Figure | None) -> str:
-    return "-" if figure is None else plain(figure)
+def _place(pair: tuple[str, Figure]) -> int:
+    """Return where a figure stands on a card: those that we know of first."""
+    return FIGURES.index(pair[0]) if pair[0] in FIGURES else len(FIGURES)
 
 
-def _bare(figure: Figure | None) -> str:
-    return "-" if figure is None else str(figure).removesuffix(f" {figure.unit}")
+def _figure(name: str) -> Callable[[Record], str]:
+    """Return the cell of a figure, its unit left out where the column names it."""
+
+    def cell(record: Record) -> str:
+        figure = record.figures.get(name)
+        if figure is None:
+            return "-"
+        return str(figure) if figure.scales else str(figure).removesuffix(f" {figure.unit}")
+
+    return cell
+
+
+def _spread(record: Record) -> str:
+    spread = record.document["spread"]
+    return "-" if spread is None else percent(spread)
+
+
+# Each column's cell, and how wide a terminal it needs: narrow ones get the most important.
+COLUMNS: dict[str, tuple[Callable[[Record], str], int]] = {
+    "kernel": (lambda record: record.document["device"]["name"], 0),
+    "hashrate": (_figure("hashrate"), 0),
+    "spread": (_spread, 0),
+    "per CPU second": (_figure("hashrate_per_cpu_second"), 70),
+    "cycles/hash": (_figure("cycles_per_hash"), 80),
+    "shares": (lambda record: f"{record.document['counts']['shares']:,}", 90),
+    "audited": (lambda record: f"{record.document['audit']['hits']} hits", 100),
+    "state": (lambda record: record.document["state"], 0),
+}
 
 
 def _share(entry: Entry, time_s: float) -> float:

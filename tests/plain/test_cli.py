@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -99,7 +100,7 @@ def test_bad_usage_is_one_line_and_exit_code_2(name, as_json, monkeypatch, capfd
     with pytest.raises(SystemExit) as left:
         main()
     said = capfd.readouterr()
-    refused(subprocess.CompletedProcess([], left.value.code, said.out, said.err), 2)
+    refused(SimpleNamespace(returncode=left.value.code, stdout=said.out, stderr=said.err), 2)
 
 
 def test_an_error_is_the_same_from_outside(hwkit):
@@ -364,7 +365,7 @@ def test_a_record_cannot_steer_the_terminal(hwkit, store, measured, resealed):
         document["state"] = document["host"]["compiler"] = evil
         document["figures"]["hashrate"]["unit"] = evil
         document["figures"][evil] = document["figures"]["hashrate"]
-        document["caveats"] = [{"caveat": evil, "advice": evil}]
+        document["caveats"] = [{"caveat": evil, "finding": evil, "advice": evil}]
         document["id"] = document["id"][:15]
 
     store.add(resealed(measured, change))

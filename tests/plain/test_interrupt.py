@@ -33,6 +33,7 @@ def benching(path, *arguments):
         text=True,
     )
     try:
+        assert child.stderr
         assert " for 5 min" in child.stderr.readline()
         yield child
     finally:

@@ -16,7 +16,7 @@ from hwkit.records.verify import verify
 pytestmark = pytest.mark.soak
 HWKIT = Path(sys.executable).with_name("hwkit")
 KERNEL = "cpu:reference" if native.MISSING else "cpu:portable"
-COMMAND = [HWKIT, "bench", KERNEL, "--time", "300s", "--warmup", "0.1s", "--threads", "1"]
+COMMAND = [str(HWKIT), "bench", KERNEL, "--time", "300s", "--warmup", "0.1s", "--threads", "1"]
 RUNS = 50
 LEAVE_S = 2.0
 LOST_S = 1.0
@@ -29,11 +29,9 @@ def test_fifty_ends_at_random_moments(path, number):
     states, left_s, lost_s = [], [], []
     for _ in range(RUNS):
         before = len(store.listing())
-        child = subprocess.Popen(
-            [*COMMAND, "--store", path],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        command = [*COMMAND, "--store", str(path)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert child.stderr
         child.stderr.readline()  # it has begun
         time.sleep(chance.uniform(0, 6))
         sent = time.monotonic_ns()

@@ -1,0 +1,251 @@
+"""Contract tests that a plugin's author inherits (with pytest):
+
+    class TestMyKernel(KernelContract):
+        @pytest.fixture
+        def kernel(self):
+            return MyKernel()
+
+Timings are judged by the best of a few runs: what a busy machine spoils once is not the plugin's.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hwkit.errors import PlanError
+from hwkit.protocols import Basis
+from hwkit.prove import Question, prove
+from hwkit.prove.questions import MINED, SENSELESS, answer
+from hwkit.sha256d import sha256d
+from hwkit.work import Job, Target
+
+if TYPE_CHECKING:
+    from hwkit.protocols import Hasher, Kernel, Progress, Span
+
+TRIES = 3
+RUN_S = 0.15
+REPORT_WITHIN_S = 0.25
+
+
+class KernelContract:
+    """What every kernel owes."""
+
+    @pytest.fixture
+    def kernel(self) -> Kernel:
+        """Return the kernel under test; override this."""
+        raise NotImplementedError
+
+    def test_it_is_proven(self, kernel: Kernel) -> None:
+        """Every answer equals the reference's."""
+        fault = prove(kernel).fault
+        assert fault is None, fault
+
+    @pytest.mark.parametrize("question", SENSELESS, ids=str)
+    def test_it_refuses_what_makes_no_sense(self, kernel: Kernel, question: Question) -> None:
+        """No header, no stretch of the nonce space, no version: PlanError, not a bent answer."""
+        with pytest.raises(PlanError):
+            kernel.scan(question.header, question.target, question.nonces, question.versions)
+
+    def test_it_ignores_the_nonce_in_the_header(self, kernel: Kernel) -> None:
+        """Only the range says which nonces are asked about."""
+        nonces = range(MINED.nonces.start, MINED.nonces.start + 256)
+        target = Target.from_difficulty(2**-28)
+        answers = [
+            list(kernel.scan(MINED.header[:76] + nonce, target, nonces))
+            for nonce in (bytes(4), b"\xff" * 4, MINED.header[76:])
+        ]
+        assert answers[0] == answers[1] == answers[2]
+
+    def test_it_tells_versions_apart(self, kernel: Kernel) -> None:
+        """Each hit comes with its version, in the order in which they were given."""
+        question = Question(MINED.header, Target.from_difficulty(2**-31), range(64), (5, 3, 4))
+        got = kernel.scan(question.header, question.target, question.nonces, question.versions)
+        assert tuple(got) == answer(question)
+
+    def test_many_threads_may_ask_at_once(self, kernel: Kernel) -> None:
+        """No call sees another's target, header or hits."""
+        questions = [
+            Question(MINED.header, Target((1 << 256 - bits) - 1), range(bits, bits + 2000))
+            for bits in (1, 3, 5, 7)
+        ]
+        right: list[Question] = []
+
+        def ask(question: Question) -> None:
+            got = [kernel.scan(question.header, question.target, question.nonces) for _ in range(3)]
+            if all(tuple(hits) == answer(question) for hits in got):
+                right.append(question)
+
+        threads = [threading.Thread(target=ask, args=(question,)) for question in questions]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(right) == len(questions)
+
+    def test_its_name_is_an_address(self, kernel: Kernel) -> None:
+        """Name, width and capacity are what the prover and the records need."""
+        assert ":" in kernel.name
+        assert kernel.lanes >= 1
+        assert kernel.capacity >= 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a hasher as the harness would see it, in monotonic ns."""
+
+    began: int
+    reports: list[Progress]
+    heard: list[int]
+    stopped: int
+    ended: int
+
+    @property
+    def longest_silence_s(self) -> float:
+        """Seconds without a report, from the start to the stop."""
+        moments = [self.began, *(at for at in self.heard if at < self.stopped), self.stopped]
+        return max(b - a for a, b in pairwise(moments)) / 1e9
+
+    @property
+    def spans(self) -> list[Span]:
+        """All that was scanned."""
+        return [span for report in self.reports for span in report.scanned]
+
+
+def run_for(hasher: Hasher, job: Job, seconds: float = RUN_S) -> Run:
+    """Run a hasher, tell it to stop after so many seconds, and take down what it said and when."""
+    stop = threading.Event()
+    stopped: list[int] = []
+
+    def halt() -> None:
+        stopped.append(time.monotonic_ns())
+        stop.set()
+
+    timer = threading.Timer(seconds, halt)
+    timer.start()
+    began = time.monotonic_ns()
+    reports, heard = [], []
+    try:
+        for report in hasher.run(job, stop):
+            heard.append(time.monotonic_ns())
+            reports.append(report)
+    finally:
+        ended = time.monotonic_ns()
+        timer.cancel()
+        timer.join()
+    assert stopped, "it ended before it was told to"
+    return Run(began, reports, heard, stopped[0], ended)
+
+
+class HasherContract:
+    """What every hasher owes."""
+
+    ends_within_s = 0.5
+
+    @pytest.fixture
+    def hasher(self) -> Hasher:
+        """Return the hasher under test; override this."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def job(self) -> Job:
+        """Return a job whose shares are not rare: one in 2^14 hashes; override this at will."""
+        target = Target.from_difficulty(2**-18)
+        return Job.create(seed=b"contract", ntime=int(time.time()), target=target)
+
+    def test_its_spec_is_constant(self, hasher: Hasher) -> None:
+        """It never changes, can be a key, and what it tells can be kept in a record."""
+        assert hasher.spec == hasher.spec
+        assert hash(hasher.spec) == hash(hasher.spec)
+        assert json.loads(json.dumps(dict(hasher.spec.details))) == dict(hasher.spec.details)
+
+    def test_its_spec_costs_nothing(self, hasher: Hasher, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No file, no connection, no process."""
+
+        def refuse(*args: object, **kwargs: object) -> None:
+            raise AssertionError(f"I/O for a spec: {args} {kwargs}")
+
+        for name in ("builtins.open", "io.open", "os.open", "socket.socket", "subprocess.Popen"):
+            monkeypatch.setattr(name, refuse)
+        spec = hasher.spec
+        monkeypatch.undo()
+        assert spec == hasher.spec
+
+    def test_it_reports_four_times_a_second(self, hasher: Hasher, job: Job) -> None:
+        """An empty report will do: it says that the hasher is alive."""
+        silences: list[float] = []
+        while len(silences) < TRIES and min(silences, default=1.0) > REPORT_WITHIN_S:
+            silences.append(run_for(hasher, job, 0.6).longest_silence_s)
+        assert min(silences) <= REPORT_WITHIN_S, silences
+
+    def test_it_ends_soon_after_stop(self, hasher: Hasher, job: Job) -> None:
+        """In whatever it was."""
+        took: list[float] = []
+        while len(took) < TRIES and min(took, default=self.ends_within_s + 1) > self.ends_within_s:
+            run = run_for(hasher, job)
+            took.append((run.ended - run.stopped) / 1e9)
+        assert min(took) <= self.ends_within_s, took
+
+    def test_it_ends_when_it_was_stopped_before(self, hasher: Hasher, job: Job) -> None:
+        """A stop that is set already is a stop."""
+        stop = threading.Event()
+        stop.set()
+        began = time.monotonic()
+        list(hasher.run(job, stop))
+        assert time.monotonic() - began <= 1.0
+
+    def test_it_leaves_no_thread_behind(self, hasher: Hasher, job: Job) -> None:
+        """Neither when it was told to stop nor when its reports are no longer wanted."""
+        before = set(threading.enumerate())
+        run_for(hasher, job)
+        assert set(threading.enumerate()) <= before
+        reports = hasher.run(job, threading.Event())
+        next(reports)
+        if close := getattr(reports, "close", None):
+            close()
+            assert set(threading.enumerate()) <= before
+
+    def test_its_times_are_in_order(self, hasher: Hasher, job: Job) -> None:
+        """Each report is of a moment in the run, none before the one that came before."""
+        run = run_for(hasher, job)
+        times = [report.at for report in run.reports]
+        assert times == sorted(times)
+        assert all(run.began <= at <= heard for at, heard in zip(times, run.heard, strict=True))
+
+    def test_every_share_meets_the_target(self, hasher: Hasher, job: Job) -> None:
+        """Each was found once, on this job and not on its neighbour."""
+        shares = [share for report in run_for(hasher, job).reports for share in report.shares]
+        assert all(job.target.is_met_by(sha256d(job.header(share))) for share in shares)
+        assert len(set(shares)) == len(shares)
+        assert all(share.serial == job.serial for share in shares)
+
+    def test_counted_hashes_are_those_it_scanned(self, hasher: Hasher, job: Job) -> None:
+        """As many as its spans hold, no nonce twice, and every share within one of them."""
+        if hasher.spec.basis is not Basis.COUNTED:
+            pytest.skip("it does not count")
+        run = run_for(hasher, job)
+        for report in run.reports:
+            assert report.hashes == sum(span.count for span in report.scanned)
+            for share in report.shares:
+                assert any(
+                    span.extranonce2 == share.extranonce2
+                    and span.first <= share.nonce < span.first + span.count
+                    for span in report.scanned
+                )
+        spans = sorted(run.spans, key=lambda span: (span.extranonce2, span.first))
+        for one, other in pairwise(spans):
+            same = one.extranonce2 == other.extranonce2
+            assert not same or one.first + one.count <= other.first
+
+    def test_busy_time_is_no_longer_than_the_run(self, hasher: Hasher, job: Job) -> None:
+        """Where it is told at all; of as many threads as its spec names."""
+        run = run_for(hasher, job)
+        busy = sum(report.busy_ns or 0 for report in run.reports)
+        threads = int(hasher.spec.details.get("threads", 1))
+        assert 0 <= busy <= (run.ended - run.began) * threads * 1.05

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from platformdirs import user_data_path
@@ -24,12 +24,11 @@ from hwkit.records.upgrades import SCHEMA, upgrade
 from hwkit.records.verify import refuse_changed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from hwkit.protocols import Audit, CreditedShare, Reading, RunSink, Window
 
 DATABASE_SHAPE = 1
-_Found = TypeVar("_Found")
 BUSY_S = 30
 _META = sa.MetaData()
 _STORE = sa.Table("hwkit_store", _META, sa.Column("shape", sa.Integer, nullable=False))
@@ -149,21 +148,20 @@ class Store:
 
     def listing(self) -> list[Listed]:
         """Return all records, oldest first."""
-        query = sa.select(
-            *(_RECORD.c[name] for name in ("id", "began", "device", "hashrate_h_s")),
-            *(_RECORD.c[name] for name in ("state", "digest", "owner", "touched")),
-        ).order_by(_RECORD.c.id)
+        names = ("id", "began", "device", "hashrate_h_s", "state", "digest", "owner", "touched")
+        query = sa.select(*(_RECORD.c[name] for name in names)).order_by(_RECORD.c.id)
 
-        def look() -> tuple[list[Listed], bool]:
+        def look() -> list[tuple[str, Any]]:
             with self._read() as connection:
                 found = connection.execute(query).all()
-            states = [_state(row) for row in found]
-            return [
-                Listed(row.id, row.began, row.device, state, row.hashrate_h_s)
-                for row, state in zip(found, states, strict=True)
-            ], any(not row.digest and s != "running" for row, s in zip(found, states, strict=True))
+            return [(_state(row), row) for row in found]
 
-        return _settled(look)
+        found = look()
+        if any(_has_gone(state, row) for state, row in found):
+            found = look()
+        return [
+            Listed(row.id, row.began, row.device, state, row.hashrate_h_s) for state, row in found
+        ]
 
     def get(self, name: str) -> Record:
         """Return one record by its id, the beginning of it, or 'last'.
@@ -172,17 +170,18 @@ class Store:
         'running' while its process lives, else 'interrupted'. Raises RecordError.
         """
 
-        def look() -> tuple[tuple[Any, dict[str, list[Chunk]], dict[str, str]], bool]:
+        def look() -> tuple[str, Any, dict[str, list[Chunk]], dict[str, str]]:
             with self._read() as connection:
                 row = self._row(connection, name)
-                found = row, self._chunks(connection, row.id), self._identity(connection, row.id)
-            return found, not row.digest and _state(row) != "running"
+                chunks, identity = self._chunks(connection, row.id), self._who(connection, row.id)
+            return _state(row), row, chunks, identity
 
-        row, chunks, identity = _settled(look)
+        state, row, chunks, identity = look()
+        if _has_gone(state, row):
+            state, row, chunks, identity = look()
         if row.digest:
             return Record(row.document, row.digest, chunks, identity)
         document = upgrade(parse(row.document))
-        state = _state(row)
         why = "its process is still running" if state == "running" else "its process ended"
         try:
             summary = summary_of(document, chunks)
@@ -271,7 +270,7 @@ class Store:
         return chunks
 
     @staticmethod
-    def _identity(connection: sa.Connection, name: str) -> dict[str, str]:
+    def _who(connection: sa.Connection, name: str) -> dict[str, str]:
         query = sa.select(_IDENTITY.c.document).where(_IDENTITY.c.record == name)
         kept = connection.execute(query).scalar()
         return dict(json.loads(kept)) if kept else {}
@@ -447,10 +446,9 @@ def _state(row: Any) -> str:  # noqa: ANN401 - a row of _RECORD
     return "running" if alive else "interrupted"
 
 
-def _settled(look: Callable[[], tuple[_Found, bool]]) -> _Found:
-    """Look again where an unsealed record's process is gone: it may have sealed it meanwhile."""
-    found, again = look()
-    return look()[0] if again else found
+def _has_gone(state: str, row: Any) -> bool:  # noqa: ANN401 - a row of _RECORD
+    """Is its process gone? Then it must be read again: it may have been sealed just before."""
+    return not row.digest and state != "running"
 
 
 def _shown(url: sa.URL) -> str:

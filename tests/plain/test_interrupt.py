@@ -126,6 +126,7 @@ def test_interrupted_before_anything(path):
     assert "Traceback" not in err or child.returncode == -signal.SIGINT  # Python's own start
 
 
+@pytest.mark.needs(path="/proc/self/stat")
 def test_a_second_signal_leaves_at_once(path):
     with benching(path, "--warmup", "0.1s") as child:
         until(lambda: windows(path))
@@ -140,6 +141,7 @@ def test_a_second_signal_leaves_at_once(path):
     assert kept(path).document["state"] == "interrupted"
 
 
+@pytest.mark.needs(path="/proc/self/stat")
 def test_killed(path):
     with benching(path, "--warmup", "0.1s") as child:
         until(lambda: (windows(path) or 0) >= 3)

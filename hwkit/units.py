@@ -57,6 +57,11 @@ def show(value: float, unit: str, digits: int = 4) -> str:
     return f"{value / scale:.{digits}g} {prefix}{unit}"
 
 
+def plain(text: object) -> str:
+    """Return text without what could steer a terminal: a record may be anybody's."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in str(text))
+
+
 def prefixed(magnitude: float) -> tuple[float, str]:
     """Return the scale and SI prefix that leave one to three digits before the point."""
     if magnitude == 0 or not math.isfinite(magnitude):

@@ -253,11 +253,19 @@ class Job:
         self, serial: int, extranonce2: bytes, ntime: int, version: int, nonce: int
     ) -> bytes:
         """Return the header of a share given as its parts: for records, which hold millions."""
-        if (version ^ self.version) & ~self.version_mask:
-            raise PlanError(f"version {version:#010x} rolls bits outside the job's mask")
+        return self.header_under(self.merkle_root(serial, extranonce2), ntime, version, nonce)
+
+    def merkle_root(self, serial: int, extranonce2: bytes) -> bytes:
+        """Return the root over the coinbase of this job or a successor."""
         root = sha256d(self.coinbase(serial, extranonce2))
         for node in self.branch:
             root = sha256d(root + node)
+        return root
+
+    def header_under(self, root: bytes, ntime: int, version: int, nonce: int) -> bytes:
+        """Return the header over a merkle root."""
+        if (version ^ self.version) & ~self.version_mask:
+            raise PlanError(f"version {version:#010x} rolls bits outside the job's mask")
         try:
             return _HEADER.pack(version, self.prev_hash, root, ntime, self.nbits, nonce)
         except struct.error as error:

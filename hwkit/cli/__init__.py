@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import Any, NoReturn
 
 import click
 
 import hwkit
-from hwkit.errors import HwkitError
+from hwkit.errors import HwkitError, Unavailable
 
 COMMANDS = {
     "devices": "What hashes and measures on this machine, and what is missing.",
@@ -36,6 +37,14 @@ class Commands(click.Group):
         command: click.Command = import_module(f"hwkit.cli.{cmd_name}").command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - what a command returns
+        """Run a command; it is not its fault when the reader of its output leaves (`| head`)."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _discard_output()
+            return None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list without importing anything."""
         with formatter.section("Commands"):
@@ -60,23 +69,28 @@ def main() -> None:
     """Run the command line; every error hwkit knows is one line and an exit code."""
     try:
         sys.exit(cli.main(prog_name="hwkit", standalone_mode=False) or 0)
-    except click.Abort:
-        click.echo("hwkit: interrupted", err=True)
-        sys.exit(INTERRUPTED)
+    except (click.Abort, KeyboardInterrupt):
+        _leave("interrupted", INTERRUPTED)
+    except getattr(click.exceptions, "NoArgsIsHelpError", ()) as help_text:  # since click 8.2
+        help_text.show()
+        sys.exit(help_text.exit_code)
     except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "hwkit"
-        click.echo(f"hwkit: {error.format_message()} (see {path} --help)", err=True)
-        sys.exit(error.exit_code)
+        help_at = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+        _leave(f"{error.format_message()}{help_at}", error.exit_code)
     except click.ClickException as error:
-        click.echo(f"hwkit: {error.format_message()}", err=True)
-        sys.exit(error.exit_code)
+        _leave(error.format_message(), error.exit_code)
     except HwkitError as error:
-        click.echo(f"hwkit: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        click.echo("hwkit: interrupted", err=True)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nothing is wrong, nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _leave(str(error), error.exit_code)
+    except OSError as error:  # of our own output: what concerns devices and stores is HwkitError
+        _discard_output()
+        _leave(f"cannot write: {error.strerror}", Unavailable.exit_code)
+
+
+def _leave(why: str, exit_code: int) -> NoReturn:
+    click.echo(f"hwkit: {' '.join(why.split())}", err=True)
+    sys.exit(exit_code)
+
+
+def _discard_output() -> None:
+    """Let what is still buffered for stdout go nowhere: nobody takes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

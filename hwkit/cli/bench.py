@@ -83,8 +83,8 @@ def command(
     from hwkit.report.terminal import Live, results  # noqa: PLC0415
 
     records = Store(store)
-    click.echo(estimate, err=True)
     with until_interrupted() as stop:
+        click.echo(estimate, err=True)
         session = Session(plan, hashers, records, stop)
         with Live(session) as live:
             session.run(live.tick)

@@ -19,6 +19,7 @@ from hwkit.cli.options import (
 from hwkit.errors import PlanError
 from hwkit.harness.comparison import FEWEST, Comparison, compare
 from hwkit.harness.plan import Plan, fraction, seconds
+from hwkit.units import plain
 
 if TYPE_CHECKING:
     from hwkit.harness.session import Session
@@ -138,12 +139,12 @@ def _print(
     result: Comparison,
 ) -> None:
     for name, (left, right) in differing.items():
-        click.echo(f"{name}: {left} against {right}")
+        click.echo(plain(f"{name}: {left} against {right}"))
     if not differing:
         click.echo("Nothing else differs.")
     ratio, kind = result.ratio, "pairs" if result.paired else "windows each"
     click.echo(
-        f"{a['device']['name']} / {b['device']['name']} = {ratio.value:.4f} "
+        f"{plain(a['device']['name'])} / {plain(b['device']['name'])} = {ratio.value:.4f} "
         f"({ratio.lo:.4f} to {ratio.hi:.4f}, 99 %), {result.rate}, {result.windows} {kind}"
     )
     click.echo(f"A is {result.word}" + ("" if result.word == "AMBIGUOUS" else _than(result.word)))

@@ -7,6 +7,8 @@ import sys
 import click
 
 from hwkit.cli.options import json_option, print_json, store_option
+from hwkit.errors import RecordError
+from hwkit.units import plain
 
 
 @click.command("verify")
@@ -26,19 +28,25 @@ def command(ids: tuple[str, ...], store: str | None, *, as_json: bool) -> None:
     for name in ids:
         record = records.get(name)
         findings = verify(record)
+        try:
+            id_ = record.id
+        except RecordError:
+            id_ = name  # its document is none
         passed = all(finding.passed for finding in findings)
         documents.append(
             {
-                "id": record.id,
+                "id": id_,
                 "verdict": "PASS" if passed else "FAIL",
                 "findings": [finding.to_json() for finding in findings],
             }
         )
         if not as_json:
-            click.echo(f"{'PASS' if passed else 'FAIL'}  {record.id}")
+            click.echo(f"{'PASS' if passed else 'FAIL'}  {id_}")
             for finding in findings:
                 word = "ok" if finding.passed else "FAIL"
-                click.echo(f"  {word:<4}  {finding.name:<20} {finding.fault or finding.detail}")
+                click.echo(
+                    f"  {word:<4}  {finding.name:<20} {plain(finding.fault or finding.detail)}"
+                )
     passed = all(document["verdict"] == "PASS" for document in documents)
     if as_json:
         print_json({"verdict": "PASS" if passed else "FAIL", "records": documents})

@@ -37,7 +37,7 @@ class Plan:
         if not 0 < self.time_s <= 30 * 86400:
             raise PlanError(f"time {self.time_s:g} s: it lies above 0 and up to 30 days")
         if self.precision is not None and not 0.0001 <= self.precision <= 0.5:
-            raise PlanError(f"precision {self.precision:.4%}: it lies between 0.01% and 50%")
+            raise PlanError(f"precision {100 * self.precision:g} %: it lies between 0.01% and 50%")
         if not 0 <= self.warmup_s <= 86400:
             raise PlanError(f"warm-up {self.warmup_s:g} s: it lies between 0 and a day")
         if not 0.02 <= self.turn_s <= 60:

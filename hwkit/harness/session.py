@@ -349,9 +349,9 @@ class Session:
         entry.run.seal(ended | self._summary(entry).to_json())
 
     def _abandon(self) -> None:
-        """Leave hashers that do not stop; their records stay as last committed, and say so."""
+        """Leave what does not stop; its record stays as last committed, and says so."""
         for entry in self.entries:
-            if entry.state == "measuring":
+            if entry.state not in DONE:
                 entry.state, entry.why = "interrupted", "the hasher did not stop"
 
 

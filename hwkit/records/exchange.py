@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
+from operator import index
 from typing import Any
 
 from hwkit.errors import RecordError
 from hwkit.records.record import Chunk, Record, canonical, parse
-from hwkit.records.rows import COLUMNS
+from hwkit.records.rows import COLUMNS, read_json
 
 FORMAT = 1
 
@@ -40,13 +40,14 @@ def to_line(record: Record, *, with_identity: bool = False) -> str:
 def from_line(text: str) -> Record:
     """Read a line. Raises RecordError for what is none, or of a newer format."""
     try:
-        line = json.loads(text)
+        line = read_json(text)
         if line["hwkit_record"] != FORMAT:
-            raise RecordError(f"format {line['hwkit_record']!r}; this hwkit reads {FORMAT}: update")
+            theirs = f"{line['hwkit_record']!r:.20}"
+            raise RecordError(f"format {theirs}; this hwkit reads {FORMAT}: update hwkit")
         chunks = {
             kind: [
                 Chunk(
-                    int(chunk["rows"]),
+                    index(chunk["rows"]),
                     base64.b64decode(chunk["data"], validate=True),
                     str(chunk["sha256"]),
                 )
@@ -57,8 +58,10 @@ def from_line(text: str) -> Record:
         identity = {str(k): str(v) for k, v in line.get("identity", {}).items()}
         record = Record(str(line["document"]), str(line["digest"]), chunks, identity)
     except (KeyError, TypeError, AttributeError, ValueError, binascii.Error) as error:
-        raise RecordError(f"not an exported record: {type(error).__name__}: {error}") from error
+        raise RecordError(
+            f"not an exported record: {type(error).__name__}: {error!s:.200}"
+        ) from error
     if unknown := chunks.keys() - COLUMNS.keys():
-        raise RecordError(f"rows of an unknown kind: {', '.join(sorted(unknown))}")
+        raise RecordError(f"rows of an unknown kind: {min(unknown)!r:.40}")
     parse(record.text)
     return record

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 PROC = Path("/proc")
-SILENT_S = 30  # without /proc, a run that has not committed for so long is taken for dead
+SILENT_S = 90  # without /proc, a run that has not committed for so long is taken for dead
 
 
 def this_process() -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import RecordError
 from hwkit.harness.figures import summarise
-from hwkit.records.rows import READERS, Row, decode, encode
+from hwkit.records.rows import READERS, Row, decode, encode, read_json
+from hwkit.records.shape import refuse_misshapen
 from hwkit.records.upgrades import SCHEMA, upgrade
 from hwkit.units import Figure
 from hwkit.work import Job
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from hwkit.harness.figures import Summary
 
 _ID = re.compile(r"[0-9A-Za-z._-]{1,80}")
+
+
+class NewerRecord(RecordError):
+    """A record of a schema that this hwkit does not know yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,9 @@ class Record:
     @property
     def document(self) -> dict[str, Any]:
         """The document in today's schema. Raises RecordError for one that is too new or none."""
-        return upgrade(parse(self.text))
+        document = upgrade(parse(self.text))
+        refuse_misshapen(document)
+        return document
 
     @property
     def id(self) -> str:
@@ -109,16 +116,27 @@ def summary_of(document: dict[str, Any], chunks: dict[str, list[Chunk]]) -> Summ
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Read a document. Raises RecordError for what is none, or newer than this hwkit."""
+    """Read a document. Raises RecordError for what is none, or newer than this hwkit.
+
+    A document has one text: one that says a key twice, say, would read differently elsewhere.
+    """
     try:
-        document = json.loads(text)
+        document = read_json(text)
         schema, name = document["schema"], document["id"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"not a record: {type(error).__name__}: {error}") from error
-    if not isinstance(schema, int) or not isinstance(name, str) or not _ID.fullmatch(name):
+        one_form = canonical(document)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RecordError(f"not a record: {type(error).__name__}: {error!s:.200}") from error
+    if one_form != text:
+        raise RecordError("not a record: not in the one form that a document has")
+    if (
+        type(schema) is not int
+        or schema < 1
+        or not isinstance(name, str)
+        or not _ID.fullmatch(name)
+    ):
         raise RecordError("not a record: its schema or id is none")
     if schema > SCHEMA:
-        raise RecordError(
+        raise NewerRecord(
             f"record {name} has schema {schema}; this hwkit reads up to {SCHEMA}: update hwkit"
         )
     return dict(document)

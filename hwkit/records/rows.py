@@ -13,17 +13,50 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import RecordError
 from hwkit.protocols import Audit, CreditedShare, Reading, Window
+from hwkit.records.shape import is_number
 from hwkit.work import Share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-COLUMNS = {
-    "windows": ("round", "opened", "closed", "hashes", "busy_ns", "shares", "clock_hz"),
-    "shares": ("window", "at", "serial", "extranonce2", "ntime", "version", "nonce"),
-    "audits": ("window", "serial", "extranonce2", "first", "count", "hits"),
-    "readings": ("meter", "at", "joules", "watts", "flags"),
-    "events": ("at", "what"),
+Types = frozenset[type]
+_WHOLE, _WHOLE_OR_NONE = Types({int}), Types({int, type(None)})
+_NUMBER_OR_NONE, _TEXT, _LIST = Types({int, float, type(None)}), Types({str}), Types({list})
+COLUMNS: dict[str, dict[str, Types]] = {
+    "windows": {
+        "round": _WHOLE,
+        "opened": _WHOLE,
+        "closed": _WHOLE,
+        "hashes": _WHOLE,
+        "busy_ns": _WHOLE_OR_NONE,
+        "shares": _WHOLE,
+        "clock_hz": _NUMBER_OR_NONE,
+    },
+    "shares": {
+        "window": _WHOLE,
+        "at": _WHOLE,
+        "serial": _WHOLE,
+        "extranonce2": _TEXT,
+        "ntime": _WHOLE,
+        "version": _WHOLE,
+        "nonce": _WHOLE,
+    },
+    "audits": {
+        "window": _WHOLE,
+        "serial": _WHOLE,
+        "extranonce2": _TEXT,
+        "first": _WHOLE,
+        "count": _WHOLE,
+        "hits": _WHOLE,
+    },
+    "readings": {
+        "meter": _TEXT,
+        "at": _WHOLE,
+        "joules": _NUMBER_OR_NONE,
+        "watts": _NUMBER_OR_NONE,
+        "flags": _LIST,
+    },
+    "events": {"at": _WHOLE, "what": _TEXT},
 }
 TIMES = {"opened", "closed", "at"}
 CHUNK_ROWS = 2048
@@ -47,13 +80,39 @@ def decode(kind: str, chunk: bytes) -> Iterator[Row]:
         text = inflater.decompress(chunk, LARGEST_CHUNK)
         if not inflater.eof:
             raise RecordError(f"a chunk of {kind} is cut short, or larger than any of ours")
-        columns = json.loads(text)
+        if inflater.unused_data:
+            raise RecordError(f"a chunk of {kind} goes on after its end")
+        columns = read_json(text)
+        for name, types in COLUMNS[kind].items():
+            _refuse_strangers(f"{kind}.{name}", columns[name], types)
         ordered = [
             accumulate(columns[name]) if name in TIMES else columns[name] for name in COLUMNS[kind]
         ]
         yield from zip(*ordered, strict=True)
     except (zlib.error, ValueError, KeyError, TypeError) as error:
         raise RecordError(f"a chunk of {kind} is corrupt: {error}") from error
+
+
+def read_json(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Read JSON, strictly. Raises ValueError for what is none, NaN and bottomless nesting too."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _refuse_strangers(name: str, column: object, types: Types) -> None:
+    """Raise ValueError for a column that is none, or holds what such a column never does."""
+    if type(column) is not list or not set(map(type, column)) <= types:
+        raise ValueError(f"{name} holds what it never does")
+    # The numbers of shares, of which there may be millions, have to fit into a header anyway.
+    few = int in types and not name.startswith("shares.")
+    if few and not all(value is None or is_number(value) for value in column):
+        raise ValueError(f"{name} holds a number that cannot be")
 
 
 def from_window(window: Window) -> Row:

@@ -19,11 +19,12 @@ from sqlalchemy import exc
 
 from hwkit.errors import NoDriver, NotPermitted, RecordError
 from hwkit.records import owner, rows
-from hwkit.records.record import Chunk, Record, canonical, parse, sha256, summary_of
+from hwkit.records.record import Chunk, Record, canonical, parse, summary_of
 from hwkit.records.upgrades import SCHEMA, upgrade
+from hwkit.records.verify import refuse_changed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from hwkit.protocols import Audit, CreditedShare, Reading, RunSink, Window
 
@@ -68,22 +69,25 @@ _IDENTITY = sa.Table(
 
 
 def default_url() -> str:
-    """Return where records go unless told otherwise: this user's data directory."""
-    return f"sqlite:///{user_data_path('hwkit', appauthor=False) / 'records.sqlite'}"
+    """Return where records go unless told otherwise: in this user's data directory."""
+    return str(user_data_path("hwkit", appauthor=False) / "records.sqlite")
 
 
 def columns(document: dict[str, Any]) -> dict[str, Any]:
-    """Return what a document is searched by, from its upgraded form."""
-    hashrate = document.get("figures", {}).get("hashrate")
-    return {
-        "schema": document["schema"],
-        "began": document["began"],
-        "device": document["device"]["name"],
-        "basis": document["device"]["basis"],
-        "state": document["state"],
-        "session": document["session"],
-        "hashrate_h_s": None if hashrate is None else hashrate["value"],
-    }
+    """Return what a document is searched by, from its upgraded form. Raises RecordError."""
+    try:
+        hashrate = document.get("figures", {}).get("hashrate")
+        return {
+            "schema": document["schema"],
+            "began": document["began"],
+            "device": document["device"]["name"],
+            "basis": document["device"]["basis"],
+            "state": document["state"],
+            "session": document["session"],
+            "hashrate_h_s": None if hashrate is None else float(hashrate["value"]),
+        }
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RecordError(f"record {document['id']} is misshapen: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +111,8 @@ class Store:
 
     def __init__(self, url: str | None = None) -> None:
         """Open the store, and make it if it is not there."""
-        url = url or default_url()
-        self.url = url if "://" in url else f"sqlite:///{url}"
-        self._engine = _engine(self.url)
+        self._engine = _engine(default_url() if url is None else url)
+        self.url = self._engine.url
         with self._answered():
             self._prepare()
 
@@ -139,24 +142,25 @@ class Store:
             )
         return StoredRun(self, document)
 
+    def close(self) -> None:
+        """Let go of the database; the store can still be used, and opens it again."""
+        self._engine.dispose()
+
     def listing(self) -> list[Listed]:
         """Return all records, oldest first."""
-        shown = (_RECORD.c.id, _RECORD.c.began, _RECORD.c.device, _RECORD.c.hashrate_h_s)
-        with self._read() as connection:
-            found = connection.execute(
-                sa.select(
-                    *shown, _RECORD.c.state, _RECORD.c.digest, _RECORD.c.owner, _RECORD.c.touched
-                ).order_by(_RECORD.c.id)
-            ).all()
+        names = ("id", "began", "device", "hashrate_h_s", "state", "digest", "owner", "touched")
+        query = sa.select(*(_RECORD.c[name] for name in names)).order_by(_RECORD.c.id)
+
+        def look() -> list[tuple[str, Any]]:
+            with self._read() as connection:
+                found = connection.execute(query).all()
+            return [(_state(row), row) for row in found]
+
+        found = look()
+        if any(_has_gone(state, row) for state, row in found):
+            found = look()
         return [
-            Listed(
-                row.id,
-                row.began,
-                row.device,
-                row.state if row.digest else _open_state(row.owner, row.touched),
-                row.hashrate_h_s,
-            )
-            for row in found
+            Listed(row.id, row.began, row.device, state, row.hashrate_h_s) for state, row in found
         ]
 
     def get(self, name: str) -> Record:
@@ -165,28 +169,25 @@ class Store:
         One that was never sealed is closed here, in memory, with what was committed: its state is
         'running' while its process lives, else 'interrupted'. Raises RecordError.
         """
-        with self._read() as connection:
-            row = self._row(connection, name)
-            chunks: dict[str, list[Chunk]] = {}
-            for chunk in connection.execute(
-                sa.select(_CHUNK)
-                .where(_CHUNK.c.record == row.id)
-                .order_by(_CHUNK.c.kind, _CHUNK.c.number)
-            ):
-                chunks.setdefault(chunk.kind, []).append(
-                    Chunk(chunk.rows, chunk.data, chunk.digest)
-                )
-            kept = connection.execute(
-                sa.select(_IDENTITY.c.document).where(_IDENTITY.c.record == row.id)
-            ).scalar()
-        identity = json.loads(kept) if kept else {}
+
+        def look() -> tuple[str, Any, dict[str, list[Chunk]], dict[str, str]]:
+            with self._read() as connection:
+                row = self._row(connection, name)
+                chunks, identity = self._chunks(connection, row.id), self._who(connection, row.id)
+            return _state(row), row, chunks, identity
+
+        state, row, chunks, identity = look()
+        if _has_gone(state, row):
+            state, row, chunks, identity = look()
         if row.digest:
             return Record(row.document, row.digest, chunks, identity)
         document = upgrade(parse(row.document))
-        summary = summary_of(document, chunks)
-        state = _open_state(row.owner, row.touched)
-        last = max((window.closed for window in _windows(chunks)), default=document["began_ns"])
         why = "its process is still running" if state == "running" else "its process ended"
+        try:
+            summary = summary_of(document, chunks)
+            last = max((window.closed for window in _windows(chunks)), default=document["began_ns"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise RecordError(f"record {row.id} is misshapen: {error}") from error
         ended = {"state": state, "why": why, "ended_ns": last}
         closed = Record.sealed({**document, **ended, **summary.to_json()}, chunks)
         return Record(closed.text, closed.digest, chunks, identity)
@@ -194,17 +195,17 @@ class Store:
     def add(self, record: Record) -> bool:
         """Take in a record from elsewhere; False when it is here already, the same to the bit.
 
-        Raises RecordError for one that is here with other content, or does not match its digest.
+        Raises RecordError for one that is here with other content, or does not match its digests.
         """
+        refuse_changed(record)
         document = record.document
-        if sha256(record.text.encode()) != record.digest:
-            raise RecordError(f"record {record.id}: the document does not match its digest")
         with self._write() as connection:
-            known = connection.execute(
-                sa.select(_RECORD.c.digest).where(_RECORD.c.id == record.id)
+            here = connection.execute(
+                sa.select(_RECORD.c.id).where(_RECORD.c.id == record.id)
             ).first()
-            if known is not None:
-                if known.digest == record.digest:
+            if here is not None:
+                # What was never sealed has its digest from how it reads.
+                if self.get(record.id).digest == record.digest:
                     return False
                 raise RecordError(f"record {record.id} is here already, with other content")
             connection.execute(
@@ -252,7 +253,27 @@ class Store:
             if seal is not None:
                 change |= {"document": seal.text, "digest": seal.digest, "owner": None}
                 change |= columns(seal.document)
-            connection.execute(_RECORD.update().where(_RECORD.c.id == name).values(**change))
+            here = connection.execute(_RECORD.update().where(_RECORD.c.id == name).values(**change))
+            if here.rowcount != 1:
+                raise RecordError(f"record {name} is gone from {_shown(self.url)}")
+
+    @staticmethod
+    def _chunks(connection: sa.Connection, name: str) -> dict[str, list[Chunk]]:
+        chunks: dict[str, list[Chunk]] = {}
+        ordered = (
+            sa.select(_CHUNK)
+            .where(_CHUNK.c.record == name)
+            .order_by(_CHUNK.c.kind, _CHUNK.c.number)
+        )
+        for chunk in connection.execute(ordered):
+            chunks.setdefault(chunk.kind, []).append(Chunk(chunk.rows, chunk.data, chunk.digest))
+        return chunks
+
+    @staticmethod
+    def _who(connection: sa.Connection, name: str) -> dict[str, str]:
+        query = sa.select(_IDENTITY.c.document).where(_IDENTITY.c.record == name)
+        kept = connection.execute(query).scalar()
+        return dict(json.loads(kept)) if kept else {}
 
     def _row(self, connection: sa.Connection, name: str) -> Any:  # noqa: ANN401 - a row of _RECORD
         query = sa.select(_RECORD)
@@ -282,8 +303,9 @@ class Store:
                 if connection.execute(sa.select(_STORE)).first() is None:
                     connection.execute(_STORE.insert().values(shape=DATABASE_SHAPE))
             return
-        if _STORE.name not in names:
-            raise RecordError(f"{_shown(self.url)} is a database, but not of hwkit records")
+        if missing := _META.tables.keys() - set(names):
+            what = "not of hwkit records" if _STORE.name in missing else f"without {min(missing)}"
+            raise RecordError(f"{_shown(self.url)} is a database, but {what}")
         with self._read() as connection:
             shape = connection.execute(sa.select(_STORE.c.shape)).scalar()
         if shape != DATABASE_SHAPE:
@@ -312,7 +334,7 @@ class Store:
         try:
             yield
         except exc.DBAPIError as error:
-            text = str(error.orig)
+            text = " ".join(str(error.orig).split())  # one line
             where = _shown(self.url)
             if isinstance(error.orig, sqlite3.DatabaseError) and "not a database" in text:
                 raise RecordError(f"{where} is not a database") from error
@@ -334,7 +356,8 @@ class StoredRun:
         self._store = store
         self._document = document
         self._full: dict[str, list[Chunk]] = {}
-        self._rows: dict[str, list[rows.Row]] = {}
+        self._written: dict[str, int] = {}  # how many of the full ones are in the store
+        self._rows: dict[str, list[rows.Row]] = {}  # those after the full ones
         self._changed: set[str] = set()
         self._lock = threading.Lock()
 
@@ -359,40 +382,44 @@ class StoredRun:
         self._add("events", (at, what))
 
     def commit(self) -> None:
-        """Write what is new."""
+        """Write what is new; where that fails, it is new still."""
         with self._lock:
-            self._store.append(self.id, self._pending(), None)
+            self._write(self._tails(self._changed), None)
 
     def seal(self, facts: dict[str, Any]) -> None:
         """Write what is new and close the document over all rows."""
         with self._lock:
-            pending = self._pending()
-            chunks = {kind: list(some) for kind, some in self._full.items()}
-            for kind, some in self._rows.items():
-                if some:
-                    chunks.setdefault(kind, []).append(Chunk.of(kind, some))
-            record = Record.sealed({**self._document, **facts}, chunks)
-            self._store.append(self.id, pending, record)
+            tails = self._tails(self._rows)
+            chunks = {kind: list(full) for kind, full in self._full.items() if full}
+            for kind, tail in tails.items():
+                chunks.setdefault(kind, []).append(tail)
+            self._write(tails, Record.sealed({**self._document, **facts}, chunks))
 
     def _add(self, kind: str, row: rows.Row) -> None:
         with self._lock:
             self._rows.setdefault(kind, []).append(row)
             self._changed.add(kind)
 
-    def _pending(self) -> list[tuple[str, int, Chunk]]:
-        """Encode what changed; chunks that are full are not touched again."""
-        pending = []
-        for kind in sorted(self._changed):
+    def _tails(self, kinds: Iterable[str]) -> dict[str, Chunk]:
+        """Make full chunks of the rows as far as they go; return those of the rows left over."""
+        for kind in kinds:
             some, full = self._rows[kind], self._full.setdefault(kind, [])
             while len(some) >= rows.CHUNK_ROWS:
-                chunk = Chunk.of(kind, some[: rows.CHUNK_ROWS])
-                pending.append((kind, len(full), chunk))
-                full.append(chunk)
-                some = self._rows[kind] = some[rows.CHUNK_ROWS :]
-            if some:
-                pending.append((kind, len(full), Chunk.of(kind, some)))
+                full.append(Chunk.of(kind, some[: rows.CHUNK_ROWS]))
+                del some[: rows.CHUNK_ROWS]
+        return {kind: Chunk.of(kind, some) for kind in kinds if (some := self._rows[kind])}
+
+    def _write(self, tails: dict[str, Chunk], seal: Record | None) -> None:
+        """Write the full chunks and tails that the store has not."""
+        pending = []
+        for kind in sorted(self._changed):
+            full, written = self._full[kind], self._written.get(kind, 0)
+            pending += [(kind, n, full[n]) for n in range(written, len(full))]
+            if kind in tails:
+                pending.append((kind, len(full), tails[kind]))
+        self._store.append(self.id, pending, seal)
+        self._written = {kind: len(full) for kind, full in self._full.items()}
         self._changed.clear()
-        return pending
 
 
 def _chunk(record: str, kind: str, number: int, chunk: Chunk) -> dict[str, Any]:
@@ -411,27 +438,44 @@ def _windows(chunks: dict[str, list[Chunk]]) -> Iterator[Window]:
         yield from map(rows.to_window, rows.decode("windows", chunk.data))
 
 
-def _open_state(written_by: str | None, touched: float) -> str:
-    alive = written_by is not None and owner.is_alive(json.loads(written_by), touched)
+def _state(row: Any) -> str:  # noqa: ANN401 - a row of _RECORD
+    """Return a record's state; one that was never sealed has it from its process."""
+    if row.digest:
+        return str(row.state)
+    alive = row.owner is not None and owner.is_alive(json.loads(row.owner), row.touched)
     return "running" if alive else "interrupted"
 
 
-def _shown(url: str) -> str:
+def _has_gone(state: str, row: Any) -> bool:  # noqa: ANN401 - a row of _RECORD
+    """Is its process gone? Then it must be read again: it may have been sealed just before."""
+    return not row.digest and state != "running"
+
+
+def _shown(url: sa.URL) -> str:
     """Return a URL as it may be printed: no password in it, a file as its path."""
-    shown = sa.make_url(url)
-    return shown.database or url if shown.drivername == "sqlite" else shown.render_as_string()
+    return url.database if _is_sqlite(url) and url.database else url.render_as_string()
+
+
+def _is_sqlite(url: sa.URL) -> bool:
+    return url.get_backend_name() == "sqlite"
 
 
 def _engine(url: str) -> sa.Engine:
+    """Return the engine of a URL, or of the SQLite file at a path."""
     try:
-        parsed = sa.make_url(url)
-        if parsed.drivername.startswith("sqlite") and parsed.database:
-            _directory_for(Path(parsed.database))
+        parsed = sa.make_url(url) if "://" in url else sa.URL.create("sqlite", database=url)
+        if _is_sqlite(parsed):
+            if parsed.database in {None, "", ":memory:"}:
+                raise RecordError("a store in memory would be gone at once: name a file")
+            if not str(parsed.database).startswith("file:"):
+                _directory_for(Path(str(parsed.database)))
         engine = sa.create_engine(parsed)
     except ModuleNotFoundError as error:
         raise NoDriver(url.partition(":")[0], f"pip install {error.name}") from error
-    except exc.ArgumentError as error:
-        raise RecordError(f"{url!r} is no store: give a file or a SQLAlchemy URL") from error
+    except (exc.ArgumentError, ValueError, TypeError) as error:
+        # As it was written: whatever stands before an @ may be a password.
+        shown = f"...@{url.rpartition('@')[2]}" if "@" in url else url
+        raise RecordError(f"{shown!r} is no store: give a file or a SQLAlchemy URL") from error
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _on_connect)
         sa.event.listen(engine, "begin", _on_begin)

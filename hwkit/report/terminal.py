@@ -13,13 +13,14 @@ from rich.table import Table
 
 from hwkit.harness.figures import wall_rate
 from hwkit.harness.plan import duration, percent
-from hwkit.units import show
+from hwkit.units import plain, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hwkit.harness.session import Entry, Session
     from hwkit.records import Record
+    from hwkit.units import Figure
 
 FIGURES = ["hashrate", "hashrate_by_shares", "hashrate_per_cpu_second", "cycles_per_hash"]
 RECENT = 200  # windows that the live rate is the median of
@@ -34,7 +35,7 @@ class Live:
         self._session = session
         self._began = time.monotonic()
         self._live = (
-            RichLive(console=Console(stderr=True), auto_refresh=False, transient=True)
+            RichLive(console=Console(stderr=True, markup=False), auto_refresh=False, transient=True)
             if sys.stderr.isatty()
             else None
         )
@@ -86,11 +87,11 @@ def results(session: Session, records: Sequence[Record]) -> None:
     for number, name in enumerate(shown):
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
     for row in zip(*shown.values(), strict=True):
-        table.add_row(*row)
+        table.add_row(*map(plain, row))
     console.print(table)
     for entry in session.entries:
         if entry.state in {"unproven", "void"} or entry.run is None:
-            console.print(f"{entry.name}: {entry.state}: {entry.why}", soft_wrap=True, markup=False)
+            console.print(plain(f"{entry.name}: {entry.state}: {entry.why}"), soft_wrap=True)
     _caveats(console, documents)
     if records:
         names = f"Record {records[0].id}"
@@ -110,27 +111,31 @@ def record_card(record: Record) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("record", f"{record.id}, {document['state']} ({document['why']})")
-    table.add_row("device", f"{device['name']}, {device['threads']} threads, {device['basis']}")
-    for name, figure in sorted(record.figures.items(), key=lambda pair: FIGURES.index(pair[0])):
-        table.add_row(name.replace("_", " "), f"{figure} ({percent(figure.relative)})")
+
+    def row(name: str, text: object) -> None:
+        table.add_row(plain(name), plain(text))
+
+    row("record", f"{record.id}, {document['state']} ({document['why']})")
+    row("device", f"{device['name']}, {device['threads']} threads, {device['basis']}")
+    for name, figure in sorted(record.figures.items(), key=_place):
+        row(name.replace("_", " "), f"{figure} ({percent(figure.relative)})")
     counts, audit = document["counts"], document["audit"]
-    table.add_row(
+    row(
         "counted",
         f"{counts['hashes']:,} hashes, {counts['shares']:,} shares in {counts['windows']} windows",
     )
     missing = audit["missing_at_most"]
     bound = "" if missing is None else f"; leaves out at most {percent(missing)} (95 %)"
-    table.add_row("audited", f"{audit['hits']} hits in {audit['nonces']:,} nonces{bound}")
-    table.add_row("proof", document["proof"]["verdict"] if document["proof"] else "none")
+    row("audited", f"{audit['hits']} hits in {audit['nonces']:,} nonces{bound}")
+    row("proof", document["proof"]["verdict"] if document["proof"] else "none")
     cpu = host["cpu"]
     virtual = {True: ", virtual", False: "", None: ""}[cpu["virtual"]]
-    table.add_row("host", f"{cpu['model']}, {cpu['usable']} processors{virtual}")
-    table.add_row("system", f"{host['system']} {host['kernel']} {host['machine']}")
-    table.add_row("built by", f"{host['compiler']}, Python {host['python']}")
-    table.add_row("hwkit", document["hwkit"])
-    table.add_row("began", document["began"])
-    table.add_row("digest", record.digest)
+    row("host", f"{cpu['model']}, {cpu['usable']} processors{virtual}")
+    row("system", f"{host['system']} {host['kernel']} {host['machine']}")
+    row("built by", f"{host['compiler']}, Python {host['python']}")
+    row("hwkit", document["hwkit"])
+    row("began", document["began"])
+    row("digest", record.digest)
     console.print(table)
     _caveats(console, [document])
 
@@ -144,7 +149,12 @@ def _caveats(console: Console, documents: Sequence[dict[str, Any]]) -> None:
             words.setdefault(caveat["finding"], []).append(document["device"]["name"])
     for kind, words in found.items():
         devices = "; ".join(f"{', '.join(names)} {finding}" for finding, names in words.items())
-        console.print(f"! {kind}. {devices}", soft_wrap=True, markup=False, highlight=False)
+        console.print(plain(f"! {kind}. {devices}"), soft_wrap=True, highlight=False)
+
+
+def _place(pair: tuple[str, Figure]) -> int:
+    """Return where a figure stands on a card: those that we know of first."""
+    return FIGURES.index(pair[0]) if pair[0] in FIGURES else len(FIGURES)
 
 
 def _figure(name: str) -> Callable[[Record], str]:
@@ -185,4 +195,6 @@ def _share(entry: Entry, time_s: float) -> float:
 
 
 def _console() -> Console:
-    return Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    # Without markup and emoji: what stands in brackets in a record is no style of ours.
+    width = None if sys.stdout.isatty() else WIDTH
+    return Console(width=width, markup=False, emoji=False)

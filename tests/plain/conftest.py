@@ -1,0 +1,134 @@
+"""A store, what a run's document says, one record that was really measured, and the command."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hwkit.harness.plan import Plan
+from hwkit.harness.session import Session
+from hwkit.hashers.kernel import KernelHasher
+from hwkit.hashers.reference import ReferenceKernel
+from hwkit.protocols import Reading
+from hwkit.records import Store
+from hwkit.records.record import Chunk, Record, summary_of
+from hwkit.work import MAX_TARGET, Target
+
+HWKIT = Path(sys.executable).with_name("hwkit")
+# As harness.host has it, of a host of nobody's.
+HOST = {
+    "cpu": {"model": "none", "flags": None, "count": 1, "usable": 1, "governor": None}
+    | {"virtual": None},
+    "machine": "none",
+    "system": "none",
+    "kernel": "0",
+    "python": "3",
+    "compiler": None,
+    "packages": {},
+    "load": None,
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where this test's store is."""
+    return tmp_path / "records.sqlite"
+
+
+@pytest.fixture
+def store(path):
+    records = Store(str(path))
+    yield records
+    records.close()
+
+
+@pytest.fixture
+def facts():
+    """What the harness tells of a run that it opens: every header is a share, each one hash."""
+    job = Plan(seed="test").job(int(time.time()), Target(MAX_TARGET))
+    return {
+        "session": "0123456789abcdef",
+        "hwkit": "0",
+        "clock": {"utc": datetime.now(UTC).isoformat(), "monotonic_ns": time.monotonic_ns()},
+        "plan": Plan(seed="test", precision=None).to_json(),
+        "job": job.to_json(),
+        "device": {"name": "test", "basis": "counted", "resource": "none"}
+        | {"threads": None, "details": {}},
+        "proof": None,
+        "auditor": None,
+        "host": HOST,
+    }
+
+
+class Adorned:
+    """A sink that puts readings and events into each run, as meters will."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def open(self, facts, identity):
+        run = self.store.open(facts, identity)
+        for second in range(3):
+            at = time.monotonic_ns()
+            run.reading("meter:test", Reading(at, joules=second * 10.5, flags=("made-up",)))
+        run.event(time.monotonic_ns(), "opened")
+        return run
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory):
+    """A sealed record of the reference kernel, really measured; with rows of every kind."""
+    folder = tmp_path_factory.mktemp("measured")
+    store = Store(str(folder / "records.sqlite"))
+    kernel = KernelHasher.lift(ReferenceKernel(), "cpu", 1)
+    plan = Plan(time_s=2.0, precision=None, warmup_s=0.2, turn_s=0.1, challenge="for the test")
+    session = Session(plan, [kernel], Adorned(store), threading.Event())
+    entry = session.run()[0]
+    assert entry.state == "complete", entry.why
+    assert entry.run
+    record = store.get(entry.run.id)
+    store.close()
+    return record
+
+
+@pytest.fixture(scope="session")
+def resealed():
+    """Return a function that rebuilds a record as a forger would: all that he can, fits."""
+
+    def rebuild(record, change=None, *, figures=False, **kinds):
+        document = record.document
+        chunks = dict(record.chunks)
+        for kind, rows in kinds.items():
+            chunks[kind] = [Chunk.of(kind, rows)]
+        if figures:
+            document |= summary_of(document, chunks).to_json()
+        if change:
+            change(document)
+        return Record.sealed(document, chunks)
+
+    return rebuild
+
+
+@pytest.fixture
+def hwkit(path):
+    """Return a function that runs the installed command on this test's store."""
+
+    def run(*arguments, store=path, stdin=None, **options):
+        named = [] if store is None else ["--store", str(store)]
+        return subprocess.run(
+            [HWKIT, *map(str, arguments), *named],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env={**os.environ, "COLUMNS": "200"},
+            **options,
+        )
+
+    return run

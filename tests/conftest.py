@@ -3,11 +3,15 @@
 import importlib
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+# Tests interrupt programs; a shell that runs us in the background has had SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 # What tests/hidden/sitecustomize.py takes away when it is on PYTHONPATH: that is not amiss.

@@ -12,7 +12,8 @@ cd "$(dirname "$0")/.."
 suite=${1:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
 jobs=("${@:2}")
 [ ${#jobs[@]} -gt 0 ] || jobs=(bench test)
-packages=python3,python3-venv,python3-dev,gcc,libc6-dev,make,ca-certificates
+# ca-certificates is for the package index of this host, which may have a certificate of its own.
+packages=python3,python3-venv,python3-dev,gcc,make,ca-certificates
 [ "$(id -u)" = 0 ] || { echo "fresh_machine.sh: needs root, to mount and chroot" >&2; exit 3; }
 
 work=$(mktemp -d)

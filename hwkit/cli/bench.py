@@ -18,16 +18,19 @@ from hwkit.cli.options import (
 )
 from hwkit.errors import HwkitError
 from hwkit.harness.plan import Plan, fraction, seconds
+from hwkit.units import show
 
 if TYPE_CHECKING:
     from hwkit.harness.session import Entry, Session
 
+PATIENCE_S = 600.0  # for a precision that was asked for without a time
+VERDICT = {0: "PASS", 1: "FAIL"}  # anything else: it was not measured to its end
 EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
 
 
 @click.command("bench")
 @click.argument("addresses", nargs=-1, metavar="[ADDRESS]...")
-@click.option("--quick", "preset", flag_value="quick", default=True, help="±1 %, at most 5 s each.")
+@click.option("--quick", "preset", flag_value="quick", help="±1 %, at most 5 s each. [default]")
 @click.option("--standard", "preset", flag_value="standard", help="±0.5 %, at most 1 min each.")
 @click.option("--time", "time_s", callback=read_with(seconds), help="Measure so long each: 30s.")
 @click.option("--precision", callback=read_with(fraction), help="Stop when so precise: 1%.")
@@ -45,7 +48,7 @@ EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
 @json_option
 def command(
     addresses: tuple[str, ...],
-    preset: str,
+    preset: str | None,
     time_s: float | None,
     precision: float | None,
     warmup_s: float | None,
@@ -61,16 +64,20 @@ def command(
     """Measure the hashrate of every device of this machine, or of those at ADDRESS.
 
     Each kernel is proven first; an unproven one gets no speed. Kernels take turns, every share is
-    hashed again, and random stretches are scanned again by another kernel.
+    hashed again, and random stretches are scanned again by another kernel. cpu:auto is the kernel
+    that a short measurement finds fastest; null measures the harness itself.
     """
     hashers = find_hashers(addresses, threads)
     given = {"seed": seed, "challenge": challenge, "beacon": beacon, "warmup_s": warmup_s}
+    if time_s is not None:
+        given["time_s"] = time_s
+    elif precision is not None and preset is None:
+        given["time_s"] = PATIENCE_S
+    plan = Plan.preset(
+        preset or "quick", **{key: value for key, value in given.items() if value is not None}
+    )
     if time_s is not None or precision is not None:
-        # Asked for one of them only, the other does not end the run early.
-        given["time_s"] = time_s if time_s is not None else 600.0
-    plan = Plan.preset(preset, **{key: value for key, value in given.items() if value is not None})
-    if time_s is not None or precision is not None:
-        plan = plan.with_precision(precision)
+        plan = plan.with_precision(precision)  # a time alone is used up
     estimate = plan.estimate([hasher.spec.name for hasher in hashers])
     if only_plan:
         if as_json:
@@ -85,6 +92,13 @@ def command(
     records = Store(store)
     with until_interrupted() as stop:
         click.echo(estimate, err=True)
+    for hasher in hashers:
+        if "picked_by" in hasher.spec.details:
+            rates = hasher.spec.details["measured_h_s"]
+            shown = ", ".join(f"{name} {show(rate, 'H/s')}" for name, rate in rates.items())
+            click.echo(
+                f"{hasher.spec.details['picked_by']} is {hasher.spec.name}: {shown}", err=True
+            )
         session = Session(plan, hashers, records, stop)
         with Live(session) as live:
             session.run(live.tick)
@@ -92,7 +106,7 @@ def command(
     if as_json:
         print_json(_document(session, [record.to_json() for record in kept]))
     else:
-        results(session, kept)
+        results(session, kept, store)
     sys.exit(exit_code(session.entries))
 
 
@@ -109,11 +123,16 @@ def exit_code(entries: list[Entry]) -> int:
 def _document(session: Session, records: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "session": session.id,
-        "verdict": "PASS" if exit_code(session.entries) == 0 else "FAIL",
+        "verdict": VERDICT.get(exit_code(session.entries), "INCONCLUSIVE"),
         "records": records,
-        "unproven": [
-            {"name": entry.name, "why": entry.why, "proof": entry.proof and entry.proof.to_json()}
+        "unrecorded": [
+            {
+                "name": entry.name,
+                "state": entry.state,
+                "why": entry.why,
+                "proof": entry.proof.to_json() if entry.proof else None,
+            }
             for entry in session.entries
-            if entry.state == "unproven"
+            if entry.run is None
         ],
     }

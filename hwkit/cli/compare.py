@@ -17,14 +17,15 @@ from hwkit.cli.options import (
     until_interrupted,
 )
 from hwkit.errors import PlanError
-from hwkit.harness.comparison import FEWEST, Comparison, compare
-from hwkit.harness.plan import Plan, fraction, seconds
-from hwkit.units import plain
+from hwkit.harness.comparison import FEWEST, RUN_TO_RUN, Comparison, compare
+from hwkit.harness.plan import Plan, fraction, percent, seconds
+from hwkit.units import Figure, plain
 
 if TYPE_CHECKING:
     from hwkit.harness.session import Session
 
 TURN_S = 0.05  # short turns: the more pairs, the less a drifting machine matters
+DISTURBING = {"FewWindows", "NotSteady", "Throttled", "Oversubscribed"}
 LIVE_S = 20.0
 LIVE_PRECISION = 0.004  # leaves room inside the ±1 % of SAME
 
@@ -75,6 +76,8 @@ def command(
             raise click.Abort
         a, b = runs
     left, right = records.get(a), records.get(b)
+    if left.id == right.id:
+        raise PlanError(f"{left.id} is one record: it is not compared with itself")
     one, other = left.document, right.document
     differing = differences(one, other)
     if not mixed:
@@ -83,6 +86,11 @@ def command(
         list(left.read("windows")),
         list(right.read("windows")),
         paired=one["session"] == other["session"],
+        disturbed=any(
+            caveat["caveat"] in DISTURBING
+            for document in (one, other)
+            for caveat in document["caveats"]
+        ),
     )
     if as_json:
         print_json(_document(left.id, right.id, differing, result))
@@ -142,6 +150,13 @@ def _print(
         click.echo(plain(f"{name}: {left} against {right}"))
     if not differing:
         click.echo("Nothing else differs.")
+    for name, document in (("A", a), ("B", b)):
+        said = "; ".join(f"{c['caveat']} {plain(c['finding'])}" for c in document["caveats"])
+        rate = document["figures"].get("hashrate")
+        shown = "no hashes" if rate is None else str(Figure.from_json(rate))
+        click.echo(f"{name}: {plain(document['device']['name'])} {shown}{said and f' ({said})'}")
+    if not result.paired:
+        click.echo(f"Two runs, apart: ±{percent(RUN_TO_RUN)} are allowed for what changed between.")
     ratio, kind = result.ratio, "pairs" if result.paired else "windows each"
     click.echo(
         f"{plain(a['device']['name'])} / {plain(b['device']['name'])} = {ratio.value:.4f} "

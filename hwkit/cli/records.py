@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,17 +152,24 @@ def _store(url: str | None) -> Any:  # noqa: ANN401 - Store, imported on use
 
 
 def _write_whole(path: Path, lines: Iterable[str]) -> None:
-    """Write a file that is there whole or not at all."""
+    """Write a file that is there whole or not at all; a device or pipe is written to."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        _write(path, lines)
+        return
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise NotPermitted(str(path), f"cannot be written: {error.strerror}") from error
-    unfinished = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.writelines(f"{line}\n" for line in lines)
+        _write(unfinished, lines)
         unfinished.replace(path)
     except OSError as error:
         raise NotPermitted(str(path), f"cannot be written: {error.strerror}") from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    try:
+        with path.open("w", encoding="ascii") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    except OSError as error:
+        raise NotPermitted(str(path), f"cannot be written: {error.strerror}") from error

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.99  # of a comparison, since a word is made of it: false alarms must be rare
 SAME_WITHIN = 0.01
+RUN_TO_RUN = 0.03  # between runs at other times, beside what their windows show: an allowance
 FEWEST = 8  # pairs (or windows of each): below, 99 % cannot be had
 
 
@@ -42,11 +43,16 @@ class Comparison:
         }
 
 
-def compare(a: Sequence[Window], b: Sequence[Window], *, paired: bool) -> Comparison:
+def compare(
+    a: Sequence[Window], b: Sequence[Window], *, paired: bool, disturbed: bool = False
+) -> Comparison:
     """Compare two runs by their windows; those of one round are pairs when `paired`.
 
-    The rate is per second of thread CPU time where both runs have it: that of a shared machine's
-    wall clock says more about its other users. Raises Unmeasurable without hashes on both sides.
+    Runs that are not paired are widened by RUN_TO_RUN: two runs of one kernel differ by more than
+    their windows say. `disturbed` runs (their caveats say that something came between) that are not
+    paired are AMBIGUOUS. The rate is per second of thread CPU time where both runs have it: that of
+    a shared machine's wall clock says more about its other users. Raises Unmeasurable without
+    hashes on both sides.
     """
     a, b = [w for w in a if w.hashes], [w for w in b if w.hashes]
     if not a or not b:
@@ -65,8 +71,11 @@ def compare(a: Sequence[Window], b: Sequence[Window], *, paired: bool) -> Compar
         count = min(len(left), len(right))
         interval = shift_interval(left, right, CONFIDENCE)
     value, lo, hi = (math.exp(x) for x in (interval.value, interval.lo, interval.hi))
+    if not paired:
+        lo, hi = lo / (1 + RUN_TO_RUN), hi * (1 + RUN_TO_RUN)
     ratio = Figure(value, lo, hi, "")
-    return Comparison(ratio, _word(ratio, count), paired, count, how)
+    word = "AMBIGUOUS" if disturbed and not paired else _word(ratio, count)
+    return Comparison(ratio, word, paired, count, how)
 
 
 def _word(ratio: Figure, count: int) -> str:

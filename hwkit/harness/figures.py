@@ -58,10 +58,14 @@ def summarise(
     target: Target,
     *,
     threads: int | None,
+    usable: int | None = None,
     precision: float | None,
     audited: bool,
 ) -> Summary:
-    """Compute every figure and caveat from the rows alone. Without hashes there is no figure."""
+    """Compute every figure and caveat from the rows alone. Without hashes there is no figure.
+
+    `threads` may be more than the processors that are `usable`; either is None where it is unknown.
+    """
     counts = {
         "windows": len(windows),
         "hashes": sum(window.hashes for window in windows),
@@ -70,6 +74,7 @@ def summarise(
         "busy_ns": sum(window.busy_ns or 0 for window in windows),
     }
     audit = _audit(audits)
+    cores = min(threads, usable or threads) if threads else None
     if counts["hashes"] == 0:
         return Summary({}, counts, None, audit, ())
     rate = median_interval([wall_rate(window) for window in windows])
@@ -87,7 +92,7 @@ def summarise(
         counts,
         spread([wall_rate(window) for window in windows]),
         audit,
-        tuple(_caveats(windows, rate, threads, precision, audited=audited)),
+        tuple(_caveats(windows, rate, cores, precision, audited=audited)),
     )
 
 
@@ -149,7 +154,7 @@ def _audit(audits: Sequence[Audit]) -> dict[str, Any]:
 def _caveats(
     windows: Sequence[Window],
     rate: Interval,
-    threads: int | None,
+    cores: int | None,
     precision: float | None,
     *,
     audited: bool,
@@ -171,8 +176,8 @@ def _caveats(
             found.append(caveats.Throttled(first, last))
     busy = sum(window.busy_ns or 0 for window in windows)
     wall = sum(window.closed - window.opened for window in windows)
-    if threads and busy and busy / (threads * wall) < FULL_SHARE:
-        found.append(caveats.Oversubscribed(busy / (threads * wall)))
+    if cores and busy and busy / (cores * wall) < FULL_SHARE:
+        found.append(caveats.Oversubscribed(busy / (cores * wall)))
     if not audited:
         found.append(caveats.NotAudited())
     return found

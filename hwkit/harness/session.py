@@ -151,7 +151,7 @@ class Session:
         finally:
             for entry in group:
                 if entry.state not in DONE:
-                    self._finish(entry, "interrupted", "interrupted")
+                    self._finish(entry, "interrupted", f"interrupted while {entry.state}")
 
     def _turns(self, group: list[Entry]) -> None:
         """Let the entries take turns, one round after another, until each is done."""
@@ -268,6 +268,7 @@ class Session:
             entry.audits,
             target,
             threads=entry.threads,
+            usable=self._host["cpu"]["usable"],
             precision=self.plan.precision,
             audited=entry.auditor is not None,
         )

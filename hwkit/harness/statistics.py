@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from statistics import NormalDist, fmean, median
+from statistics import NormalDist, fmean, median, quantiles
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -67,9 +67,11 @@ def shift_interval(a: Sequence[float], b: Sequence[float], confidence: float) ->
 
 
 def spread(values: Sequence[float]) -> float:
-    """Return the relative spread: 1.4826 x median absolute deviation / median; 0 for one value."""
-    middle = median(values)
-    return 1.4826 * median(abs(value - middle) for value in values) / abs(middle)
+    """Return half the distance of the 10th and 90th percentile over the median; 0 for one value."""
+    if len(values) < 2:
+        return 0.0
+    tenths = quantiles(values, n=10, method="inclusive")
+    return (tenths[-1] - tenths[0]) / 2 / abs(median(values))
 
 
 def trend(at: Sequence[float], values: Sequence[float]) -> tuple[float, float]:

@@ -11,10 +11,9 @@ from hwkit.work import NONCES
 
 try:
     from hwkit.hashers import _native
-except ImportError as error:  # built where there was no compiler: everything else still works
+except ImportError:  # built where there was no compiler: everything else still works
     MISSING: str | None = (
-        f"the C extension is not there ({error}); install a C compiler and python3-dev, then "
-        "hwkit again"
+        "the C extension was not built; install a C compiler and python3-dev, then hwkit again"
     )
 else:
     MISSING = None

@@ -110,6 +110,7 @@ def summary_of(document: dict[str, Any], chunks: dict[str, list[Chunk]]) -> Summ
         read("audits"),
         Job.from_json(document["job"]).target,
         threads=document["device"]["threads"],
+        usable=document["host"]["cpu"]["usable"],
         precision=document["plan"]["precision"],
         audited=document["auditor"] is not None,
     )

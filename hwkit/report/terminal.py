@@ -72,8 +72,11 @@ class Live:
         return table
 
 
-def results(session: Session, records: Sequence[Record]) -> None:
-    """Print the table of a session that has ended, its caveats, and what to type next."""
+def results(session: Session, records: Sequence[Record], store: str | None) -> None:
+    """Print the table of a session that has ended, its caveats, and what to type next.
+
+    `store` is what was given as --store, which the next command needs too.
+    """
     console = _console()
     documents = [record.document for record in records]
     shown = {
@@ -88,20 +91,26 @@ def results(session: Session, records: Sequence[Record]) -> None:
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
     for row in zip(*shown.values(), strict=True):
         table.add_row(*map(plain, row))
-    console.print(table)
+    if records:
+        console.print(table)
     for entry in session.entries:
         if entry.state in {"unproven", "void"} or entry.run is None:
-            console.print(plain(f"{entry.name}: {entry.state}: {entry.why}"), soft_wrap=True)
+            console.print(plain(f"{entry.name}: {_how_it_ended(entry)}"), soft_wrap=True)
     _caveats(console, documents)
     if records:
         names = f"Record {records[0].id}"
         if len(records) > 1:
             names = f"Records {records[0].id} to {records[-1].id}"
+        where = f" --store {plain(store)}" if store else ""
         console.print(
-            f"{names}. Next: hwkit records show last · hwkit verify last",
+            f"{names}. Next: hwkit records show last{where} · hwkit verify last{where}",
             soft_wrap=True,
             highlight=False,
         )
+
+
+def _how_it_ended(entry: Entry) -> str:
+    return entry.why if entry.why.startswith(entry.state) else f"{entry.state}: {entry.why}"
 
 
 def record_card(record: Record) -> None:

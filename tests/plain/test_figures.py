@@ -144,6 +144,22 @@ def test_unpaired_runs_are_compared_too():
     assert (result.word, result.paired, result.windows) == ("FASTER", False, 40)
 
 
+def test_two_runs_apart_need_more_than_their_windows_say():
+    draw = random.Random(1)
+    a, b = pair(draw, 1.025, drift=0, noise=0.005)
+    assert compare(a, b, paired=True).word == "FASTER"
+    assert compare(a, b, paired=False).word == "AMBIGUOUS"
+    a, b = pair(draw, 1.2, drift=0)
+    assert compare(a, b, paired=False).word == "FASTER"
+    assert compare(a, b, paired=False, disturbed=True).word == "AMBIGUOUS"
+
+
+def test_more_threads_than_processors_are_no_theft():
+    windows = [window(n, busy=2.0) for n in range(9)]
+    assert "Oversubscribed" not in caveats(windows, threads=16, usable=2)
+    assert "Oversubscribed" in caveats(windows, threads=4, usable=4)
+
+
 def test_pairs_are_windows_of_one_round():
     draw = random.Random(1)
     a, b = pair(draw, 1.1)

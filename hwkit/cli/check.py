@@ -40,10 +40,10 @@ def command(addresses: tuple[str, ...], *, full: bool, as_json: bool) -> None:
         proofs.append(proof.to_json())
         asked = sum(check.questions for check in proof.checks)
         if proof.passed:
-            say(f"PASS  {kernel.name:<16} {len(proof.checks)} checks, {asked:,} questions")
+            say(f"PASS  {kernel.name:<20} {len(proof.checks)} checks, {asked:,} questions")
         for check in proof.checks:
             if not check.passed:
-                say(f"FAIL  {kernel.name:<16} {check.name}: {check.fault}")
+                say(f"FAIL  {kernel.name:<20} {check.name}: {check.fault}")
     others: list[tuple[str, Check]] = []
     if not addresses:
         others += [(f"sha256: {name}", check) for name, check in _sha256()]
@@ -55,7 +55,7 @@ def command(addresses: tuple[str, ...], *, full: bool, as_json: bool) -> None:
             strict=True,
         )
     for name, check in others:
-        say(f"{'PASS' if check.passed else 'FAIL'}  {name:<16} {check.fault or check.name}")
+        say(f"{'PASS' if check.passed else 'FAIL'}  {name:<20} {check.fault or check.name}")
     passed = all(proof["verdict"] == "PASS" for proof in proofs) and all(
         c.passed for _, c in others
     )

@@ -7,8 +7,6 @@ import secrets
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 import hwkit
 from hwkit.errors import (
     DeviceFault,
-    DeviceLost,
-    DeviceTimeout,
     HwkitError,
     PlanError,
     ProtocolError,
@@ -28,25 +24,23 @@ from hwkit.errors import (
 from hwkit.harness.audit import Auditor, auditor_for
 from hwkit.harness.figures import Summary, share_count_fault, summarise, wall_rate
 from hwkit.harness.host import host_facts, host_identity
-from hwkit.harness.tally import Tally
-from hwkit.hashers import native
+from hwkit.harness.turn import take_turn
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.protocols import Audit, Basis, CreditedShare, Window
 from hwkit.prove import Proof, prove
 from hwkit.work import MAX_TARGET, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from hwkit.harness.plan import Plan
-    from hwkit.protocols import Hasher, Progress, RunSink, Sink
+    from hwkit.protocols import Hasher, RunSink, Sink
     from hwkit.work import Job
 
 SHARES_PER_S = 100  # of a counted device: enough to watch it, too few to cost anything
 MIN_WINDOWS = 10  # before an interval is trusted to stop a run
 CALIBRATION = Target.from_difficulty(2**-8)
 WARMUP_TURN_S = 0.1
-SILENCE_S = 2.0  # a hasher promises a report every 0.25 s
 DONE = {"complete", "interrupted", "void", "unproven"}
 LEAVE_S = 1.5  # how long an interrupted session waits for hashers to stop
 
@@ -206,7 +200,9 @@ class Session:
         while not self._stop.is_set():
             # Serials from the top down: those from 0 up are the measurement's.
             work = job.roll(0xFFFFFFFF - len(rates))
-            window, _ = self._turn(entry, work, min(WARMUP_TURN_S, self.plan.turn_s))
+            window, _ = take_turn(
+                entry.hasher, work, min(WARMUP_TURN_S, self.plan.turn_s), self._stop
+            )
             if window is not None:
                 rates.append(wall_rate(window))
             if time.monotonic() - began >= self.plan.warmup_s and len(rates) > 1:
@@ -224,7 +220,7 @@ class Session:
             return
         job = entry.job.roll(entry.turns)
         entry.turns += 1
-        window, tally = self._turn(entry, job, self.plan.turn_s, number)
+        window, tally = take_turn(entry.hasher, job, self.plan.turn_s, self._stop, number)
         if window is None:
             return  # stopped before the window could close: nothing of it counts
         shares, spans = tally.between(window.opened, window.closed)
@@ -264,49 +260,6 @@ class Session:
         entry.look_at += max(1, entry.look_at // 20)
         figure = self._summary(entry).figures.get("hashrate")
         return figure is not None and figure.relative <= self.plan.precision
-
-    def _turn(
-        self, entry: Entry, job: Job, turn_s: float, number: int = 0
-    ) -> tuple[Window | None, Tally]:
-        """Run the hasher for one turn. The window opens and closes at its own reports' times."""
-        tally = Tally(job, entry.hasher.spec.basis)
-        end = threading.Event()
-        opened = closed = clock = None
-        counted: list[Progress] = []
-        heard = time.monotonic()
-        with _ended(entry.hasher.run(job, end), end) as reports:
-            for progress in reports:
-                if time.monotonic() - heard > SILENCE_S:
-                    raise DeviceTimeout(f"{entry.name} was silent for over {SILENCE_S:g} s")
-                heard = time.monotonic()
-                tally.take(progress)
-                if opened is None:
-                    opened = progress.at
-                    # While the workers are at it: an idle core may run at another clock.
-                    clock = native.clock_hz() if entry.hasher.spec.resource == "cpu" else None
-                elif closed is None:
-                    counted.append(progress)
-                    if progress.at - opened >= turn_s * 1e9:
-                        closed = progress.at
-                        end.set()
-                if self._stop.is_set():
-                    end.set()
-            if not end.is_set():
-                raise DeviceLost(f"{entry.name} ended its work without being told to")
-        tally.close()
-        if opened is None or closed is None:
-            return None, tally
-        busy = [progress.busy_ns for progress in counted if progress.busy_ns is not None]
-        window = Window(
-            round=number,
-            opened=opened,
-            closed=closed,
-            hashes=sum(progress.hashes or 0 for progress in counted),
-            busy_ns=sum(busy) if len(busy) == len(counted) else None,
-            shares=len(tally.between(opened, closed)[0]),
-            clock_hz=clock,
-        )
-        return window, tally
 
     def _summary(self, entry: Entry) -> Summary:
         target = entry.job.target if entry.job else CALIBRATION
@@ -353,14 +306,3 @@ class Session:
         for entry in self.entries:
             if entry.state not in DONE:
                 entry.state, entry.why = "interrupted", "the hasher did not stop"
-
-
-@contextmanager
-def _ended(reports: Iterator[Progress], end: threading.Event) -> Iterator[Iterator[Progress]]:
-    """Tell a hasher to stop, whatever happens, and let its generator tidy up."""
-    try:
-        yield reports
-    finally:
-        end.set()
-        if isinstance(reports, Generator):
-            reports.close()

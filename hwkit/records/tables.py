@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,13 +177,19 @@ def _directory_for(database: Path) -> None:
 
 def _on_connect(connection: Any, _: object) -> None:  # noqa: ANN401 - sqlite3 or a stand-in
     connection.isolation_level = None  # transactions begin where _on_begin says
-    for pragma in (
-        f"busy_timeout = {BUSY_S * 1000}",
-        "journal_mode = WAL",
-        "synchronous = NORMAL",
-        "foreign_keys = ON",
-    ):
+    for pragma in (f"busy_timeout = {BUSY_S * 1000}", "synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    # SQLite does not wait for others while it changes the journal's kind: so we do.
+    began = time.monotonic()
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() - began > BUSY_S:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _on_begin(connection: sa.Connection) -> None:

@@ -63,7 +63,7 @@ BAD_USAGE = {
     "verify nothing": ["verify"],
     "compare one": ["compare", "last"],
     "unknown kind of address": ["bench", "bogus:1"],
-    "unknown kernel": ["bench", "cpu:bogus"],
+    "unknown option of a kernel": ["bench", "cpu:reference?speed=1"],
     "malformed address": ["bench", ":"],
     "empty address": ["bench", ""],
     "address without key": ["bench", "null?threads"],
@@ -112,6 +112,7 @@ def test_what_is_not_here_is_exit_code_3(hwkit):
     if with_kernel.returncode:  # built without a compiler
         refused(with_kernel, 3, "the C extension is not there")
         return
+    refused(hwkit("bench", "cpu:bogus"), 2, "no such kernel")
     absent = json.loads(hwkit("devices", "--json", store=None).stdout)["absent"]
     names = [each["address"] for each in absent if each["address"].startswith("cpu:")]
     if not names:

@@ -10,6 +10,7 @@ import pytest
 
 from hwkit.errors import DeviceLost, PlanError
 from hwkit.harness import session as sessions
+from hwkit.harness import turn
 from hwkit.harness.plan import Plan
 from hwkit.harness.session import Session
 from hwkit.hashers.kernel import KernelHasher
@@ -57,16 +58,19 @@ def test_it_stops_once_it_is_precise(store):
 
 
 def test_hashers_of_one_resource_take_turns_round_by_round_in_changing_order(store):
-    one, other = run(store, honest(), honest(), time_s=0.6)
-    ours = sorted((w.opened, n) for n, e in enumerate((one, other)) for w in e.windows)
-    for (_, _), (first, _), (second, _) in zip(ours, ours[1:], ours[2:], strict=False):
-        assert first < second
-    windows = sorted((*one.windows, *other.windows), key=lambda window: window.opened)
-    for earlier, later in pairwise(windows):
+    entries = run(store, honest(), honest(), time_s=0.6, seed="turns")
+    turns = sorted(
+        ((window, number) for number, entry in enumerate(entries) for window in entry.windows),
+        key=lambda turn: turn[0].opened,
+    )
+    for (earlier, _), (later, _) in pairwise(turns):
         assert earlier.closed <= later.opened
-    assert [w.round for w in one.windows] == [w.round for w in other.windows]
-    firsts = {n for at, n in ours if any(at == w.opened for w in (one, other)[n].windows)}
-    assert firsts == {0, 1}
+        assert earlier.round <= later.round
+    rounds = [
+        tuple(number for window, number in turns if window.round == round_)
+        for round_ in range(min(len(entry.windows) for entry in entries))
+    ]
+    assert set(rounds) == {(0, 1), (1, 0)}
 
 
 def test_different_resources_run_together(store):
@@ -301,7 +305,7 @@ class Silent:
 
 
 def test_silence_is_a_fault(store, monkeypatch):
-    monkeypatch.setattr(sessions, "SILENCE_S", 0.2)
+    monkeypatch.setattr(turn, "SILENCE_S", 0.2)
     (entry,) = run(store, Silent())
     assert entry.state == "void"
     assert "was silent" in entry.why

@@ -1,7 +1,7 @@
 """Documents age; they are never rewritten. Pure functions bring an old one up on reading.
 
-SCHEMA moves when the document's shape does, and with it comes a function here, `_1_to_2`, and a
-golden file of the old schema under tests/golden/records/.
+SCHEMA moves when the document's shape does: schema-1.json becomes schema-2.json, and with it come
+a function here, `_1_to_2`, and a golden file of the old schema under tests/golden/records/.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -67,6 +68,8 @@ def cli(context: click.Context) -> None:
 
 def main() -> None:
     """Run the command line; every error hwkit knows is one line and an exit code."""
+    # A shell that starts us in the background has SIGINT ignored; ours is to be heard all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.exit(cli.main(prog_name="hwkit", standalone_mode=False) or 0)
     except (click.Abort, KeyboardInterrupt):

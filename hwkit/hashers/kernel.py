@@ -64,12 +64,14 @@ class KernelHasher:
             for worker in workers:
                 worker.start()
                 started.append(worker)
+            nonces.begin.set()
             yield from reporter.reports(chunks, stop)
             for worker in started:
                 worker.join()
             yield from reporter.rest(chunks)
         finally:
             halt.set()
+            nonces.begin.set()
             for worker in started:
                 worker.join()
 
@@ -82,6 +84,8 @@ class KernelHasher:
         halt: Event,
     ) -> None:
         count = FIRST_CHUNK
+        # Threads that already work leave no processor time to start the others.
+        nonces.begin.wait()
         try:
             while not (stop.is_set() or halt.is_set()):
                 span, header = nonces.take(count)
@@ -118,6 +122,7 @@ class _Nonces:
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.begin = threading.Event()
         self._lock = threading.Lock()
         self._first = 0
         self._extranonce2 = 0

@@ -214,6 +214,8 @@ class Job:
         if beacon is not None:
             if not beacon.is_proven:
                 raise PlanError("the beacon's hash does not meet its own nBits: no mined header")
+            if Target.from_nbits(beacon.nbits).value > DIFFICULTY_1:
+                raise PlanError("the beacon is easier than difficulty 1: no mainnet header is")
             if beacon.ntime > ntime + 7200:
                 raise PlanError("the beacon is over two hours younger than this machine's clock")
             marks.append(beacon.pack())

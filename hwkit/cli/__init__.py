@@ -12,6 +12,7 @@ import click
 
 import hwkit
 from hwkit.errors import HwkitError, Unavailable
+from hwkit.units import plain
 
 COMMANDS = {
     "devices": "What hashes and measures on this machine, and what is missing.",
@@ -90,7 +91,7 @@ def main() -> None:
 
 
 def _leave(why: str, exit_code: int) -> NoReturn:
-    click.echo(f"hwkit: {' '.join(why.split())}", err=True)
+    click.echo(f"hwkit: {plain(' '.join(why.split()))}", err=True)
     sys.exit(exit_code)
 
 

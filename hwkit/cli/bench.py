@@ -22,6 +22,7 @@ from hwkit.units import show
 
 if TYPE_CHECKING:
     from hwkit.harness.session import Entry, Session
+    from hwkit.protocols import HasherSpec
 
 PATIENCE_S = 600.0  # for a precision that was asked for without a time
 VERDICT = {0: "PASS", 1: "FAIL"}  # anything else: it was not measured to its end
@@ -92,13 +93,8 @@ def command(
     records = Store(store)
     with until_interrupted() as stop:
         click.echo(estimate, err=True)
-    for hasher in hashers:
-        if "picked_by" in hasher.spec.details:
-            rates = hasher.spec.details["measured_h_s"]
-            shown = ", ".join(f"{name} {show(rate, 'H/s')}" for name, rate in rates.items())
-            click.echo(
-                f"{hasher.spec.details['picked_by']} is {hasher.spec.name}: {shown}", err=True
-            )
+        for hasher in hashers:
+            _say_picked(hasher.spec)
         session = Session(plan, hashers, records, stop)
         with Live(session) as live:
             session.run(live.tick)
@@ -108,6 +104,14 @@ def command(
     else:
         results(session, kept, store)
     sys.exit(exit_code(session.entries))
+
+
+def _say_picked(spec: HasherSpec) -> None:
+    """Say which kernel cpu:auto has picked, and by what rates."""
+    if "picked_by" in spec.details:
+        rates = spec.details["measured_h_s"]
+        shown = ", ".join(f"{name} {show(rate, 'H/s')}" for name, rate in rates.items())
+        click.echo(f"{spec.details['picked_by']} is {spec.name}: {shown} a thread", err=True)
 
 
 def exit_code(entries: list[Entry]) -> int:

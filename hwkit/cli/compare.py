@@ -76,8 +76,6 @@ def command(
             raise click.Abort
         a, b = runs
     left, right = records.get(a), records.get(b)
-    if left.id == right.id:
-        raise PlanError(f"{left.id} is one record: it is not compared with itself")
     one, other = left.document, right.document
     differing = differences(one, other)
     if not mixed:

@@ -155,11 +155,11 @@ def _write_whole(path: Path, lines: Iterable[str]) -> None:
     """Write a file that is there whole or not at all; a device or pipe is written to."""
     path = path.resolve()
     if path.exists() and not path.is_file():
-        _write(path, lines)
+        _write(path, lines, path)
         return
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        _write(unfinished, lines)
+        _write(unfinished, lines, path)
         unfinished.replace(path)
     except OSError as error:
         raise NotPermitted(str(path), f"cannot be written: {error.strerror}") from error
@@ -167,9 +167,9 @@ def _write_whole(path: Path, lines: Iterable[str]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _write(path: Path, lines: Iterable[str]) -> None:
+def _write(path: Path, lines: Iterable[str], shown: Path) -> None:
     try:
         with path.open("w", encoding="ascii") as file:
             file.writelines(f"{line}\n" for line in lines)
     except OSError as error:
-        raise NotPermitted(str(path), f"cannot be written: {error.strerror}") from error
+        raise NotPermitted(str(shown), f"cannot be written: {error.strerror}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -42,16 +43,27 @@ class Auditor:
         window: int,
         window_s: float,
         random: random.Random,
-    ) -> Audit | None:
-        """Draw a stretch of a window and scan it: the sets of hits must be equal.
+    ) -> list[Audit]:
+        """Draw stretches of a window and scan them: the sets of hits must be equal.
 
-        Returns None for a window without spans. Raises WrongHash at the first nonce that differs.
+        As many as the time for it allows. Raises WrongHash at the first nonce that differs.
         """
-        if not spans:
-            return None
-        span = random.choices(spans, [span.count for span in spans])[0]
-        count = min(span.count, max(1, int(self._rate_h_s * AUDIT_SHARE * window_s)))
-        first = span.first + random.randrange(span.count - count + 1)
+        budget = max(1, int(self._rate_h_s * AUDIT_SHARE * window_s))
+        audits: list[Audit] = []
+        for span in random.sample(spans, len(spans)):
+            if budget <= 0:
+                break
+            count = min(span.count, budget)
+            budget -= count
+            if count:
+                first = span.first + random.randrange(span.count - count + 1)
+                audits.append(
+                    self._scan(job, shares, window, replace(span, first=first, count=count))
+                )
+        return audits
+
+    def _scan(self, job: Job, shares: Sequence[Share], window: int, span: Span) -> Audit:
+        first, count = span.first, span.count
         blank = Share(span.serial, span.extranonce2, job.ntime, job.version, 0)
         header = job.header(blank)
         began = time.thread_time_ns()

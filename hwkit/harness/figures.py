@@ -15,6 +15,7 @@ from hwkit.harness.statistics import (
     poisson_z,
     spread,
     trend,
+    widened,
 )
 from hwkit.units import Figure
 
@@ -77,16 +78,16 @@ def summarise(
     cores = min(threads, usable or threads) if threads else None
     if counts["hashes"] == 0:
         return Summary({}, counts, None, audit, ())
-    rate = median_interval([wall_rate(window) for window in windows])
+    rate = _interval([wall_rate(window) for window in windows])
     figures = {"hashrate": _figure(rate, "H/s"), "hashrate_by_shares": _by_shares(counts, target)}
     busy = [window for window in windows if window.busy_ns]
     if busy:
         figures["hashrate_per_cpu_second"] = _figure(
-            median_interval([cpu_rate(window) for window in busy]), "H/s"
+            _interval([cpu_rate(window) for window in busy]), "H/s"
         )
     clocked = [window.clock_hz / cpu_rate(window) for window in busy if window.clock_hz]
     if clocked:
-        figures["cycles_per_hash"] = _figure(median_interval(clocked), "cycles/H")
+        figures["cycles_per_hash"] = _figure(_interval(clocked), "cycles/H")
     return Summary(
         figures,
         counts,
@@ -134,6 +135,10 @@ def _by_shares(counts: dict[str, int], target: Target) -> Figure:
     interval = poisson_interval(counts["shares"])
     scale = float(target.work) * 1e9 / counts["wall_ns"]
     return Figure(interval.value * scale, interval.lo * scale, interval.hi * scale, "H/s")
+
+
+def _interval(in_order: Sequence[float]) -> Interval:
+    return widened(median_interval(in_order), in_order)
 
 
 def _figure(interval: Interval, unit: str) -> Figure:

@@ -57,10 +57,13 @@ class Plan:
         """Return the plan with another precision; None runs its whole time."""
         return replace(self, precision=precision)
 
-    def job(self, ntime: int, target: Target) -> Job:
-        """Return the job that this plan's seed, challenge and beacon make."""
+    def job(self, ntime: int, target: Target, entry: int = 0) -> Job:
+        """Return the job that this plan's seed, challenge and beacon make for its n-th hasher.
+
+        No two hashers of a session work on the same headers.
+        """
         return Job.create(
-            seed=self.seed.encode(errors="surrogateescape"),
+            seed=(f"{self.seed}/{entry}" if entry else self.seed).encode(errors="surrogateescape"),
             ntime=ntime,
             target=target,
             challenge=self.challenge,

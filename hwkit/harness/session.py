@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
@@ -50,6 +50,7 @@ class Entry:
     """One hasher's part in a session: what it has shown so far."""
 
     hasher: Hasher
+    number: int  # its place in the session
     state: str = "waiting"  # proving, warming, measuring, complete, interrupted, void, unproven
     why: str = ""
     proof: Proof | None = None
@@ -98,12 +99,10 @@ class Session:
             raise PlanError("nothing to measure: no hasher was given")
         self.plan = plan
         self.id = secrets.token_hex(8)
-        self.entries = [Entry(hasher) for hasher in hashers]
+        self.entries = [Entry(hasher, number) for number, hasher in enumerate(hashers)]
         self._sink = sink
         self._stop = stop
         self._enough = enough
-        self._began = time.monotonic_ns()
-        self._utc = datetime.now(UTC)
         self._random = random.Random(plan.seed)  # noqa: S311 - order of turns, not a secret
         self._host = host_facts()
 
@@ -194,23 +193,22 @@ class Session:
     def _open(self, entry: Entry) -> None:
         """Warm up, find the rate, and open the record with a job that fits it."""
         entry.state = "warming"
-        job = self.plan.job(int(time.time()), CALIBRATION)
+        job = self.plan.job(int(time.time()), CALIBRATION, entry.number)
         began = time.monotonic()
         rates = [0.0]
         while not self._stop.is_set():
             # Serials from the top down: those from 0 up are the measurement's.
             work = job.roll(0xFFFFFFFF - len(rates))
-            window, _ = take_turn(
-                entry.hasher, work, min(WARMUP_TURN_S, self.plan.turn_s), self._stop
-            )
-            if window is not None:
-                rates.append(wall_rate(window))
+            turn = take_turn(entry.hasher, work, min(WARMUP_TURN_S, self.plan.turn_s), self._stop)
+            if turn is not None:
+                rates.append(wall_rate(turn.window))
             if time.monotonic() - began >= self.plan.warmup_s and len(rates) > 1:
                 break
         target = CALIBRATION
         if rates[-1]:
             target = Target(min(MAX_TARGET, int((1 << 256) * SHARES_PER_S / rates[-1])))
-        entry.job = replace(job, target=target)
+        # Anew: after a long warm-up the job is to be of the run's own time.
+        entry.job = self.plan.job(int(time.time()), target, entry.number)
         entry.run = self._sink.open(self._facts(entry, entry.job), host_identity())
         entry.state = "measuring"
 
@@ -220,25 +218,24 @@ class Session:
             return
         job = entry.job.roll(entry.turns)
         entry.turns += 1
-        window, tally = take_turn(entry.hasher, job, self.plan.turn_s, self._stop, number)
-        if window is None:
+        turn = take_turn(entry.hasher, job, self.plan.turn_s, self._stop, number)
+        if turn is None:
             return  # stopped before the window could close: nothing of it counts
-        shares, spans = tally.between(window.opened, window.closed)
+        window, shares, spans = turn.window, turn.shares, turn.spans
         index = len(entry.windows)
         entry.run.window(window)
         for at, share in shares:
             entry.run.share(CreditedShare(index, at, share))
         entry.windows.append(window)
         if entry.auditor is not None:
-            audit = entry.auditor.audit(
+            for audit in entry.auditor.audit(
                 job,
                 spans,
                 [share for _, share in shares],
                 window=index,
                 window_s=(window.closed - window.opened) / 1e9,
                 random=self._random,
-            )
-            if audit is not None:
+            ):
                 entry.audits.append(audit)
                 entry.run.audit(audit)
         entry.run.commit()
@@ -279,8 +276,12 @@ class Session:
         return {
             "session": self.id,
             "hwkit": hwkit.__version__,
-            "clock": {"utc": self._utc.isoformat(), "monotonic_ns": self._began},
+            "clock": {
+                "utc": datetime.now(UTC).isoformat(),
+                "monotonic_ns": time.monotonic_ns(),
+            },
             "plan": self.plan.to_json(),
+            "entry": entry.number,
             "job": job.to_json(),
             "device": {
                 "name": spec.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from statistics import NormalDist, fmean, median, quantiles
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,30 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
     rank = _binomial_rank(n, confidence)
     covered = 1 - 2 * _binomial_cdf(n, rank)
     return Interval(median(ordered), ordered[rank], ordered[n - 1 - rank], covered)
+
+
+def widened(interval: Interval, in_order: Sequence[float]) -> Interval:
+    """Return the interval widened for values that resemble the ones before them.
+
+    n values with lag-1 correlation r say as much as n (1 - r) / (1 + r) independent ones (Bayley
+    and Hammersley, 1946). A correlation below what chance makes (2 / sqrt(n)) widens nothing.
+    """
+    mean = fmean(in_order)
+    total = sum((value - mean) ** 2 for value in in_order)
+    if len(in_order) < 10 or total == 0:
+        return interval
+    lagged = sum((a - mean) * (b - mean) for a, b in pairwise(in_order))
+    r = min(lagged / total, 0.95)
+    if r < 2 / math.sqrt(len(in_order)):
+        return interval
+    factor = math.sqrt((1 + r) / (1 - r))
+    below, above = interval.value - interval.lo, interval.hi - interval.value
+    return Interval(
+        interval.value,
+        interval.value - factor * below,
+        interval.value + factor * above,
+        interval.confidence,
+    )
 
 
 def centre_interval(values: Sequence[float], confidence: float) -> Interval:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hwkit.protocols import Hasher, Kernel
 
 RESOURCE = "cpu"
+MOST_THREADS = 4096
 # What each compiled kernel needs, in the words of /proc/cpuinfo on x86.
 NEEDS = {
     "cpu:sse41": {"sse4_1"},
@@ -43,6 +44,8 @@ def find(address: Address | None) -> Iterator[Hasher | Unavailable]:
         return
     address.allow("threads")
     threads = address.integer("threads")
+    if threads and threads > MOST_THREADS:
+        raise PlanError(f"address {address}: at most {MOST_THREADS} threads, not {threads}")
     name = str(address)
     if name == "cpu:auto":
         hasher = auto()

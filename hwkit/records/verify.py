@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import HwkitError, RecordError
 from hwkit.harness.figures import share_count_fault
+from hwkit.harness.plan import Plan
 from hwkit.protocols import Basis
 from hwkit.records.record import NewerRecord, canonical, sha256
 from hwkit.records.shape import is_number
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from hwkit.protocols import Audit, Window
     from hwkit.records.record import Record
 
+HANDFUL = 1000  # hashes that nobody would forge
+LEAST_EXPECTED = 4  # shares: one window of a device that is given about 100 a second has 20
 CLOCK_SLACK_S = 5  # between making a job and opening its record, on one machine
 WORDS = {"finding", "advice"}
 ROUNDING = 1e-9  # mathematical libraries differ in the last bits of a logarithm
@@ -182,6 +185,8 @@ def _share_count(record: Record) -> str:
     fault = share_count_fault(hashes, shares, target)
     if fault:
         raise RecordError(fault)
+    if HANDFUL < hashes < LEAST_EXPECTED * target.work:
+        raise RecordError(f"{shares} shares of so hard a target say nothing of {hashes} hashes")
     return f"{shares} shares, {float(hashes / target.work):.1f} expected of {hashes} hashes"
 
 
@@ -238,9 +243,22 @@ def _marks(record: Record) -> str:
     return " and ".join(seen) or "none asked for: when the work was done is the author's word"
 
 
+def _job(record: Record) -> str:
+    """Hold the job to the plan: shares of any other, a real block's say, prove no work of ours."""
+    document = record.document
+    job = Job.from_json(document["job"])
+    plan = Plan(**document["plan"])
+    if plan.job(job.ntime, job.target, document.get("entry", 0)).roll(job.serial) != job:
+        raise RecordError("the job is not the one that the plan's seed makes")
+    if document["proof"] is not None and document["proof"]["verdict"] != "PASS":
+        raise RecordError("the kernel was not proven")
+    return "made by the plan's seed"
+
+
 CHECKS: dict[str, Callable[[Record], str]] = {
     "document": _document,
     "rows": _rows,
+    "job": _job,
     "windows": _windows,
     "figures": _figures,
     "shares": _shares,

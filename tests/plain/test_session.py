@@ -333,12 +333,46 @@ def test_a_hasher_that_hangs_does_not_hold_an_interrupted_session(store):
     Stuck.free.set()
 
 
-def test_a_bug_in_a_hasher_reaches_the_caller_and_the_record_is_closed(store):
+@pytest.mark.parametrize("error", [ZeroDivisionError("bug"), OSError("bug"), PlanError("bug")])
+def test_whatever_a_hasher_raises_is_its_own_fault_and_not_the_session_s(store, error):
     def bug(progress):
-        raise ZeroDivisionError
+        raise error
 
-    with pytest.raises(ZeroDivisionError):
-        run(store, Liar(bug))
+    broken, fine = run(store, Liar(bug), honest())
+    assert broken.state == "void"
+    assert "bug" in broken.why
+    assert fine.state == "complete"
+
+
+@pytest.mark.parametrize(
+    "change", [{"at": None}, {"shares": None}, {"busy_ns": "1"}, {"hashes": "many"}]
+)
+def test_reports_of_no_sense_void_the_run(store, change):
+    liar, fine = run(store, Liar(lambda progress: replace(progress, **change)), honest())
+    assert (liar.state, fine.state) == ("void", "complete")
+
+
+def test_hashers_of_one_session_work_on_headers_of_their_own(store):
+    entries = run(store, honest(), honest())
+    one, other = (store.get(entry.run.id).document["job"] for entry in entries)
+    assert one["prev_hash"] != other["prev_hash"]
+
+
+def test_stamps_that_fall_behind_make_no_window_shorter(store):
+    class Slow(Liar):
+        """Its clock goes at a quarter of the speed."""
+
+        def run(self, job, stop):
+            first = time.monotonic_ns()
+            for progress in self._hasher.run(job, stop):
+                yield replace(progress, at=first + (progress.at - first) // 4)
+
+    liar, fine = run(store, Slow(None), honest(), turn_s=0.1, time_s=1.0)
+    shares = []
+    for entry in (liar, fine):
+        figures = store.get(entry.run.id).figures
+        shares.append(figures["hashrate"].value / figures["hashrate_per_cpu_second"].value)
+    assert shares[0] < 1.5 * shares[1]
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.2, 0.5])

@@ -101,6 +101,29 @@ def test_long_samples_are_averaged_and_not_squared():
     assert interval.half_width < 0.05
 
 
+def test_values_that_resemble_the_ones_before_widen_the_interval():
+    draw = random.Random(11)
+    runs, covered, plain_covered = 300, 0, 0
+    for _ in range(runs):
+        sample, level = [], 0.0
+        for _ in range(60):
+            level = 0.6 * level + draw.gauss(0, 1)
+            sample.append(level)
+        interval = s.median_interval(sample)
+        plain_covered += interval.lo <= 0 <= interval.hi
+        interval = s.widened(interval, sample)
+        covered += interval.lo <= 0 <= interval.hi
+    assert plain_covered / runs < 0.85
+    assert covered / runs > 0.9
+
+
+def test_independent_values_are_hardly_widened():
+    draw = random.Random(12)
+    sample = [draw.gauss(0, 1) for _ in range(100)]
+    interval = s.median_interval(sample)
+    assert s.widened(interval, sample) == interval
+
+
 def test_spread_is_that_of_a_normal_sample():
     draw = random.Random(5)
     sample = [draw.gauss(100, 3) for _ in range(5000)]

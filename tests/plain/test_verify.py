@@ -300,7 +300,9 @@ def test_a_run_moved_in_time(measured, resealed):
 
 def test_another_challenge(measured, resealed):
     forged = resealed(measured, lambda d: d["plan"].update(challenge="chosen later"))
-    assert faults(forged) == {"challenge and beacon": "the challenge is not in the coinbase"}
+    found = faults(forged)
+    assert found.keys() == {"job", "challenge and beacon"}
+    assert found["challenge and beacon"] == "the challenge is not in the coinbase"
     inserted = resealed(
         measured,
         lambda d: (
@@ -315,11 +317,28 @@ def test_another_challenge(measured, resealed):
     assert "does not meet the target" in faults(inserted)["shares"]
 
 
+def test_shares_of_a_target_too_hard_to_be_met_prove_nothing(measured, resealed):
+    def harder(document):
+        document["job"]["target"] = "0" * 64
+
+    found = faults(resealed(measured, harder))
+    assert {"share count", "shares"} & found.keys()
+
+
+def test_the_job_must_be_the_plan_s(measured, resealed):
+    """A real block's header is anybody's work: its coinbase and branch are public."""
+
+    def other(document):
+        document["job"]["prev_hash"] = "11" * 32
+
+    assert "job" in faults(resealed(measured, other))
+
+
 def test_a_beacon_that_is_none(measured, resealed):
     header = Header(1, bytes(32), bytes(32), 0, 0x1D00FFFF, 0).pack().hex()
     for beacon in (header, "", "zz", "00" * 80, "x" * 10**5):
         found = faults(resealed(measured, lambda d, b=beacon: d["plan"].update(beacon=b)))
-        assert found.keys() == {"challenge and beacon"}
+        assert found.keys() == {"job", "challenge and beacon"}
 
 
 JSON = st.recursive(

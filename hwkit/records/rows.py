@@ -85,6 +85,8 @@ def decode(kind: str, chunk: bytes) -> Iterator[Row]:
         columns = read_json(text)
         for name, types in COLUMNS[kind].items():
             _refuse_strangers(f"{kind}.{name}", columns[name], types)
+            if len(columns[name]) > CHUNK_ROWS:
+                raise RecordError(f"a chunk of {kind} has more rows than {CHUNK_ROWS}")
         ordered = [
             accumulate(columns[name]) if name in TIMES else columns[name] for name in COLUMNS[kind]
         ]

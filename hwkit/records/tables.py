@@ -179,6 +179,9 @@ def _on_connect(connection: Any, _: object) -> None:  # noqa: ANN401 - sqlite3 o
     connection.isolation_level = None  # transactions begin where _on_begin says
     for pragma in (f"busy_timeout = {BUSY_S * 1000}", "synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if names and _STORE.name not in names:
+        return  # somebody else's database: it stays as it is, and is refused
     # SQLite does not wait for others while it changes the journal's kind: so we do.
     began = time.monotonic()
     while True:

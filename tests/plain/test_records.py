@@ -330,8 +330,10 @@ def test_files_that_are_no_store_of_ours(path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE other (x)")
         connection.commit()
+    before = path.read_bytes()
     with pytest.raises(RecordError, match="not of hwkit records"):
         Store(str(path))
+    assert path.read_bytes() == before
 
 
 def test_a_newer_store_and_one_without_its_tables(store, path, facts):

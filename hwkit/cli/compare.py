@@ -149,10 +149,11 @@ def _print(
     if not differing:
         click.echo("Nothing else differs.")
     for name, document in (("A", a), ("B", b)):
-        said = "; ".join(f"{c['caveat']} {plain(c['finding'])}" for c in document["caveats"])
+        said = "; ".join(f"{c['caveat']} {c['finding']}" for c in document["caveats"])
         rate = document["figures"].get("hashrate")
         shown = "no hashes" if rate is None else str(Figure.from_json(rate))
-        click.echo(f"{name}: {plain(document['device']['name'])} {shown}{said and f' ({said})'}")
+        line = f"{name}: {document['device']['name']} {shown}{said and f' ({said})'}"
+        click.echo(plain(line))
     if not result.paired:
         click.echo(f"Two runs, apart: ±{percent(RUN_TO_RUN)} are allowed for what changed between.")
     ratio, kind = result.ratio, "pairs" if result.paired else "windows each"

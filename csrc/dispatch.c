@@ -43,12 +43,12 @@ static unsigned features(void)
 const hwk_kernel *hwk_kernels(uint32_t *count)
 {
     static hwk_kernel table[] = {
-        {"portable", 1, 1, hwk_scan_portable},
+        {"portable", 1, 1, hwk_scan_portable, NULL},
 #ifdef HWK_X86
-        {"sse41", 4, 0, hwk_scan_sse41},
-        {"avx2", 8, 0, hwk_scan_avx2},
-        {"avx512", 16, 0, hwk_scan_avx512},
-        {"shani", 2, 0, hwk_scan_shani},
+        {"sse41", 4, 0, hwk_scan_sse41, NULL},
+        {"avx2", 8, 0, hwk_scan_avx2, NULL},
+        {"avx512", 16, 0, hwk_scan_avx512, NULL},
+        {"shani", 2, 0, hwk_scan_shani, NULL},
 #endif
     };
 #ifdef HWK_X86
@@ -62,17 +62,88 @@ const hwk_kernel *hwk_kernels(uint32_t *count)
     return table;
 }
 
+/* What a call must not ask: -1 not supported here, -2 past the nonce space; else 0. */
+static int64_t refusal(const hwk_kernel *kernel, uint64_t first, uint64_t count)
+{
+    const uint64_t nonces = (uint64_t)1 << 32;
+    if (!kernel->supported)
+        return -1;
+    return first > nonces || count > nonces - first ? -2 : 0;
+}
+
 int64_t hwk_scan(const hwk_kernel *kernel, const uint8_t header[80], const uint8_t target[32],
                  uint64_t first, uint64_t count, uint32_t *hits, uint32_t capacity,
                  uint32_t *found)
 {
-    const uint64_t nonces = (uint64_t)1 << 32;
+    const int64_t refused = refusal(kernel, first, count);
     *found = 0;
-    if (!kernel->supported)
-        return -1;
-    if (first > nonces || count > nonces - first)
-        return -2;
+    if (refused)
+        return refused;
     return (int64_t)kernel->scan(header, target, first, count, hits, capacity, found);
+}
+
+/* A scan for each version, each as far as the one before it got; then their hits up to there, in
+ * order. What was found beyond is found again by the next round. */
+static uint64_t scan_one_by_one(hwk_scan_fn *scan, const uint8_t header[80],
+                                const uint8_t target[32], const uint32_t *versions,
+                                uint32_t n_versions, uint64_t first, uint64_t count,
+                                uint32_t *nonces, uint8_t *places, uint32_t capacity,
+                                uint32_t *found)
+{
+    enum { EACH = 64 }; /* hits of a version in a round: a list of 1024, shared out */
+    uint32_t hits[16][EACH], some[16], next[16];
+    uint8_t rolled[80];
+    memcpy(rolled, header, sizeof rolled);
+    *found = 0;
+    for (uint64_t done = 0; done < count;) {
+        const uint64_t start = first + done;
+        uint64_t reach = count - done;
+        for (uint32_t v = 0; v < n_versions; v++) {
+            for (int i = 0; i < 4; i++)
+                rolled[i] = (uint8_t)(versions[v] >> 8 * i);
+            reach = scan(rolled, target, start, reach, hits[v], EACH, &some[v]);
+            next[v] = 0;
+        }
+        for (;;) {
+            const uint32_t before = *found;
+            uint64_t lowest = reach;
+            for (uint32_t v = 0; v < n_versions; v++)
+                if (next[v] < some[v] && hits[v][next[v]] - start < lowest)
+                    lowest = hits[v][next[v]] - start;
+            if (lowest == reach)
+                break;
+            for (uint32_t v = 0; v < n_versions; v++) {
+                if (next[v] == some[v] || hits[v][next[v]] - start != lowest)
+                    continue;
+                if (*found == capacity) {
+                    *found = before;
+                    return done + lowest;
+                }
+                nonces[*found] = hits[v][next[v]++];
+                places[(*found)++] = (uint8_t)v;
+            }
+        }
+        done += reach;
+    }
+    return count;
+}
+
+int64_t hwk_scan_versions(const hwk_kernel *kernel, const uint8_t header[80],
+                          const uint8_t target[32], const uint32_t *versions, uint32_t n_versions,
+                          uint64_t first, uint64_t count, uint32_t *nonces, uint8_t *places,
+                          uint32_t capacity, uint32_t *found)
+{
+    const int64_t refused = refusal(kernel, first, count);
+    *found = 0;
+    if (refused)
+        return refused;
+    if (n_versions < 1 || n_versions > 16 || capacity < n_versions)
+        return -3;
+    if (n_versions == 16 && kernel->scan_versions)
+        return (int64_t)kernel->scan_versions(header, target, versions, first, count, nonces,
+                                              places, capacity, found);
+    return (int64_t)scan_one_by_one(kernel->scan, header, target, versions, n_versions, first,
+                                    count, nonces, places, capacity, found);
 }
 
 void hwk_sha256(const uint8_t *message, size_t length, uint8_t digest[32])

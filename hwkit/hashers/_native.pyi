@@ -16,6 +16,21 @@ class _Lib(Protocol):
         found: Any,
         /,
     ) -> int: ...
+    def hwk_scan_versions(
+        self,
+        kernel: Any,
+        header: bytes,
+        target: bytes,
+        versions: Any,
+        n_versions: int,
+        first: int,
+        count: int,
+        nonces: Any,
+        places: Any,
+        capacity: int,
+        found: Any,
+        /,
+    ) -> int: ...
     def hwk_sha256(self, message: bytes, length: int, digest: Any, /) -> None: ...
     def hwk_multiply_chain(self, steps: int, /) -> int: ...
     def hwk_multiply_latency(self) -> int: ...

@@ -4,7 +4,7 @@
 #ifdef HWK_X86
 #include <cpuid.h>
 
-enum { SSE41 = 1, AVX2 = 2, AVX512F = 4, SHA = 8 };
+enum { SSE41 = 1, AVX2 = 2, AVX512F = 4, SHA = 8, AVX512VL = 16 };
 
 /* Has the operating system promised to save these registers? A processor may have AVX while a
  * kernel or hypervisor does not keep its state (Intel SDM vol. 1, 13.3 and 14.3). */
@@ -33,7 +33,7 @@ static unsigned features(void)
         if (b7 & 1u << 5 && saved(XMM | YMM))
             have |= AVX2;
         if (b7 & 1u << 16 && saved(XMM | YMM | ZMM))
-            have |= AVX512F;
+            have |= AVX512F | (b7 & 1u << 31 ? AVX512VL : 0);
     }
     return have;
 }
@@ -48,7 +48,8 @@ const hwk_kernel *hwk_kernels(uint32_t *count)
         {"sse41", 4, 0, hwk_scan_sse41, NULL},
         {"avx2", 8, 0, hwk_scan_avx2, NULL},
         {"avx512", 16, 0, hwk_scan_avx512, NULL},
-        {"shani", 2, 0, hwk_scan_shani, NULL},
+        {"shani", 4, 0, hwk_scan_shani, NULL},
+        {"shani-avx512", 16, 0, hwk_scan_shani_avx512, hwk_versions_shani_avx512},
 #endif
     };
 #ifdef HWK_X86
@@ -57,6 +58,7 @@ const hwk_kernel *hwk_kernels(uint32_t *count)
     table[2].supported = SUPPORTED(AVX2);
     table[3].supported = SUPPORTED(AVX512F);
     table[4].supported = SUPPORTED(SHA | SSE41);
+    table[5].supported = SUPPORTED(SHA | AVX512F | AVX512VL);
 #endif
     *count = sizeof table / sizeof *table;
     return table;

@@ -8,7 +8,9 @@
 
 #include "hwkit.h"
 
-hwk_scan_fn hwk_scan_portable, hwk_scan_sse41, hwk_scan_avx2, hwk_scan_avx512, hwk_scan_shani;
+hwk_scan_fn hwk_scan_portable, hwk_scan_sse41, hwk_scan_avx2, hwk_scan_avx512, hwk_scan_shani,
+    hwk_scan_shani_avx512;
+hwk_scan_versions_fn hwk_versions_shani_avx512;
 
 /* FIPS 180-4, 4.2.2 and 5.3.3. */
 static const uint32_t K256[64] = {
@@ -50,28 +52,34 @@ static inline void hwk_store_be(uint8_t *p, uint32_t x)
     p[0] = (uint8_t)(x >> 24), p[1] = (uint8_t)(x >> 16), p[2] = (uint8_t)(x >> 8), p[3] = (uint8_t)x;
 }
 
+/* FIPS 180-4, 4.1.2: the small sigmas of the schedule. */
+static inline uint32_t hwk_sigma0(uint32_t x) { return hwk_rotr(x, 7) ^ hwk_rotr(x, 18) ^ x >> 3; }
+static inline uint32_t hwk_sigma1(uint32_t x) { return hwk_rotr(x, 17) ^ hwk_rotr(x, 19) ^ x >> 10; }
+
+/* FIPS 180-4, 6.2.2, step 3: one round, its constant and word already added. */
+static inline void hwk_round(uint32_t s[8], uint32_t wk)
+{
+    uint32_t a = s[0], e = s[4];
+    uint32_t t1 = s[7] + (hwk_rotr(e, 6) ^ hwk_rotr(e, 11) ^ hwk_rotr(e, 25))
+                  + ((e & s[5]) ^ (~e & s[6])) + wk;
+    uint32_t t2 = (hwk_rotr(a, 2) ^ hwk_rotr(a, 13) ^ hwk_rotr(a, 22))
+                  + ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
+    memmove(s + 1, s, 7 * sizeof *s);
+    s[4] += t1;
+    s[0] = t1 + t2;
+}
+
 /* FIPS 180-4, 6.2.2, written for reading. */
 static inline void hwk_compress(uint32_t state[8], const uint32_t block[16])
 {
     uint32_t w[64], s[8];
     for (int t = 0; t < 16; t++)
         w[t] = block[t];
-    for (int t = 16; t < 64; t++) {
-        uint32_t s0 = hwk_rotr(w[t - 15], 7) ^ hwk_rotr(w[t - 15], 18) ^ w[t - 15] >> 3;
-        uint32_t s1 = hwk_rotr(w[t - 2], 17) ^ hwk_rotr(w[t - 2], 19) ^ w[t - 2] >> 10;
-        w[t] = s1 + w[t - 7] + s0 + w[t - 16];
-    }
+    for (int t = 16; t < 64; t++)
+        w[t] = hwk_sigma1(w[t - 2]) + w[t - 7] + hwk_sigma0(w[t - 15]) + w[t - 16];
     memcpy(s, state, sizeof s);
-    for (int t = 0; t < 64; t++) {
-        uint32_t a = s[0], e = s[4];
-        uint32_t t1 = s[7] + (hwk_rotr(e, 6) ^ hwk_rotr(e, 11) ^ hwk_rotr(e, 25))
-                      + ((e & s[5]) ^ (~e & s[6])) + K256[t] + w[t];
-        uint32_t t2 = (hwk_rotr(a, 2) ^ hwk_rotr(a, 13) ^ hwk_rotr(a, 22))
-                      + ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
-        memmove(s + 1, s, 7 * sizeof *s);
-        s[4] += t1;
-        s[0] = t1 + t2;
-    }
+    for (int t = 0; t < 64; t++)
+        hwk_round(s, K256[t] + w[t]);
     for (int i = 0; i < 8; i++)
         state[i] += s[i];
 }
@@ -89,6 +97,19 @@ static inline hwk_work hwk_prepare(const uint8_t header[80], const uint8_t targe
     work.top = hwk_load_le(target + 28);
     memcpy(work.target, target, 32);
     return work;
+}
+
+/* The same header under sixteen versions: works that differ in their midstates only. */
+static inline void hwk_prepare_versions(hwk_work works[16], const uint8_t header[80],
+                                        const uint8_t target[32], const uint32_t versions[16])
+{
+    uint8_t rolled[80];
+    memcpy(rolled, header, sizeof rolled);
+    for (int v = 0; v < 16; v++) {
+        for (int i = 0; i < 4; i++)
+            rolled[i] = (uint8_t)(versions[v] >> 8 * i);
+        works[v] = hwk_prepare(rolled, target);
+    }
 }
 
 /* Is the whole hash at most the target? A step has compared the top word only; this decides. */
@@ -112,26 +133,64 @@ static inline bool hwk_meets(const hwk_work *work, uint32_t nonce)
     return true;
 }
 
-/* The loop of every scan. `step(work, nonce)` answers for LANES nonces from `nonce` on with a bit a
- * lane: may it be a hit? Lanes past the end of the range are computed and not looked at. */
-#define HWK_SCAN(NAME, LANES, STEP)                                                                \
+/* Checks what a step at `done` leaves for hits (a bit a lane) and lists them. Lanes past the end of
+ * the range are computed and not looked at. False when the list was full: `done` then says how far
+ * the scan has answered. */
+static inline bool hwk_list(const hwk_work *work, uint32_t candidates, uint64_t first,
+                            uint64_t count, uint64_t *done, uint32_t *hits, uint32_t capacity,
+                            uint32_t *found)
+{
+    for (; candidates != 0; candidates &= candidates - 1) {
+        uint64_t at = *done + (uint64_t)__builtin_ctz(candidates);
+        if (at >= count)
+            break;
+        if (!hwk_meets(work, (uint32_t)(first + at)))
+            continue;
+        if (*found == capacity) {
+            *done = at;
+            return false;
+        }
+        hits[(*found)++] = (uint32_t)(first + at);
+    }
+    return true;
+}
+
+/* The same for one nonce under sixteen versions, a bit a version. False when the list was full: the
+ * nonce's hits are taken back then, all of them. */
+static inline bool hwk_list_versions(const hwk_work works[16], uint32_t candidates, uint32_t nonce,
+                                     uint32_t *nonces, uint8_t *places, uint32_t capacity,
+                                     uint32_t *found)
+{
+    const uint32_t before = *found;
+    for (; candidates != 0; candidates &= candidates - 1) {
+        int place = __builtin_ctz(candidates);
+        if (!hwk_meets(&works[place], nonce))
+            continue;
+        if (*found == capacity) {
+            *found = before;
+            return false;
+        }
+        nonces[*found] = nonce;
+        places[(*found)++] = (uint8_t)place;
+    }
+    return true;
+}
+
+/* The loop of a scan: STEP(&shared, nonce) answers for LANES nonces from `nonce` on with a bit a
+ * lane: may it be a hit? SHARED is what PREPARE(&work) makes once for all steps; with * for PREPARE
+ * it is the work itself. */
+#define HWK_SCAN(NAME, LANES, SHARED, PREPARE, STEP)                                               \
     uint64_t NAME(const uint8_t header[80], const uint8_t target[32], uint64_t first,              \
                   uint64_t count, uint32_t *hits, uint32_t capacity, uint32_t *found)              \
     {                                                                                              \
         const hwk_work work = hwk_prepare(header, target);                                         \
+        const SHARED shared = PREPARE(&work);                                                      \
         *found = 0;                                                                                \
         for (uint64_t done = 0; done < count; done += (LANES)) {                                   \
-            uint32_t candidates = STEP(&work, (uint32_t)(first + done));                           \
-            for (; candidates != 0; candidates &= candidates - 1) {                                \
-                uint64_t at = done + (uint64_t)__builtin_ctz(candidates);                          \
-                if (at >= count)                                                                   \
-                    break;                                                                         \
-                if (!hwk_meets(&work, (uint32_t)(first + at)))                                     \
-                    continue;                                                                      \
-                if (*found == capacity)                                                            \
-                    return at;                                                                     \
-                hits[(*found)++] = (uint32_t)(first + at);                                         \
-            }                                                                                      \
+            uint32_t candidates = STEP(&shared, (uint32_t)(first + done));                         \
+            if (candidates != 0                                                                    \
+                && !hwk_list(&work, candidates, first, count, &done, hits, capacity, found))       \
+                return done;                                                                       \
         }                                                                                          \
         return count;                                                                              \
     }

@@ -17,4 +17,4 @@ typedef uint32_t vec __attribute__((vector_size(64)));
 
 #include "lanes.h"
 
-HWK_SCAN(hwk_scan_avx512, LANES, hwk_step)
+HWK_SCAN(hwk_scan_avx512, LANES, hwk_work, *, hwk_step)

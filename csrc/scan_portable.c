@@ -8,4 +8,4 @@ typedef uint32_t vec;
 
 #include "lanes.h"
 
-HWK_SCAN(hwk_scan_portable, LANES, hwk_step)
+HWK_SCAN(hwk_scan_portable, LANES, hwk_work, *, hwk_step)

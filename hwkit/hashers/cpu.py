@@ -27,6 +27,7 @@ NEEDS = {
     "cpu:avx2": {"avx2"},
     "cpu:avx512": {"avx512f"},
     "cpu:shani": {"sha_ni", "sse4_1"},
+    "cpu:shani-avx512": {"sha_ni", "avx512f", "avx512vl"},
 }
 
 

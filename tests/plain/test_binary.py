@@ -22,13 +22,13 @@ pytestmark = [
 
 # Which instructions (as objdump prints them) may be used by whom.
 ONLY_IN = {
-    "zmm": (r"%zmm|%k[0-7]\b", {"scan_avx512.c"}),
-    "ymm": (r"%ymm", {"scan_avx2.c", "scan_avx512.c"}),
-    "vex": (r"^v(?!er[rw]\b)", {"scan_avx2.c", "scan_avx512.c"}),
-    "sha": (r"^sha(1|256)", {"scan_shani.c"}),
+    "zmm": (r"%zmm|%k[0-7]\b", {"scan_avx512.c", "scan_shani_avx512.c"}),
+    "ymm": (r"%ymm", {"scan_avx2.c", "scan_avx512.c", "scan_shani_avx512.c"}),
+    "vex": (r"^v(?!er[rw]\b)", {"scan_avx2.c", "scan_avx512.c", "scan_shani_avx512.c"}),
+    "sha": (r"^sha(1|256)", {"scan_shani.c", "scan_shani_avx512.c"}),
     "sse4.1": (
         r"^(pm(in|ax)(sb|ud|sd|uw)|pblend|p(ins|ext)r[bdq]|ptest|pmulld|pmov[sz]x|packusdw)",
-        {"scan_sse41.c", "scan_shani.c"},
+        {"scan_sse41.c", "scan_shani.c", "scan_shani_avx512.c"},
     ),
     "ssse3": (
         r"^(pshufb|palignr|phadd|phsub|pabs|psign|pmulhrsw|pmaddubsw)",
@@ -53,8 +53,8 @@ def functions(path):
                 file = name
             case [_, address, _, "FUNC", _, _, section, name] if section != "UND":
                 # The linker lists what it made local behind the last file, under no file's name.
-                kernel = re.match(r"hwk_(scan_[a-z0-9]+)", name)
-                owner = f"{kernel[1]}.c" if kernel and not file else file or name
+                kernel = re.match(r"hwk_(?:scan_(?!versions)|versions_)(\w+)", name)
+                owner = f"scan_{kernel[1]}.c" if kernel and not file else file or name
                 found.append((int(address, 16), owner))
     return sorted(found)
 
@@ -98,7 +98,8 @@ def test_instructions_beyond_the_baseline_stay_in_their_kernels(instructions, wh
 @pytest.mark.parametrize(
     ("kernel", "pattern"),
     [("avx512", r"vprord.*%zmm"), ("avx2", r"vpaddd.*%ymm"), ("sse41", r"paddd.*%xmm"),
-     ("shani", r"sha256rnds2")],
+     ("shani", r"sha256rnds2"), ("shani_avx512", r"vprord.*%zmm"),
+     ("shani_avx512", r"sha256rnds2")],
 )  # fmt: skip
 def test_each_kernel_uses_what_it_is_named_for(instructions, kernel, pattern):
     assert any(re.search(pattern, text) for text in instructions[f"scan_{kernel}.c"])

@@ -27,12 +27,29 @@ static const uint32_t IV256[8] = {
     0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 };
 
+/* A bit a word of the schedule. The nonce is word 3 of the header's last block; the second hash's
+ * block begins with eight words of the first hash. */
+#define HWK_FIRST_MOVES (~(uint64_t)0 << 18 | 1 << 3) /* the nonce moves these words */
+#define HWK_SECOND_MOVES (~(uint64_t)0 << 16 | 0xff)
+#define HWK_FIRST_STAYS ((uint64_t)(7 << 15 | 1 << 4 | 7)) /* and these stay; the others are zero */
+#define HWK_SECOND_STAYS ((uint64_t)(1 << 15 | 1 << 8))
+
+/* What is known of a compression before the nonce is. */
+typedef struct {
+    uint32_t start[8];  /* the state after the round that takes the first word that moves, were this
+                         * word zero: it only adds to a and e */
+    uint32_t word[34];  /* a word that stays; else the sum of its terms that stay: none past 33 */
+    uint32_t round[64]; /* what a round adds: K, the word if it stays, and h while that stays */
+} hwk_known;
+
 /* What a scan knows before it has seen a nonce. */
 typedef struct {
     uint32_t midstate[8]; /* after header bytes 0 to 63 */
     uint32_t tail[3];     /* the rest but for the nonce: end of the merkle root, nTime, nBits */
     uint32_t top;         /* the target's most significant word: what a step compares with */
     uint8_t target[32];   /* little-endian, as a hash is */
+    hwk_known first;      /* the hash of the header, from the midstate on */
+    hwk_known second;     /* the hash of this hash */
 } hwk_work;
 
 static inline uint32_t hwk_rotr(uint32_t x, int n) { return x >> n | x << (32 - n); }
@@ -52,16 +69,22 @@ static inline void hwk_store_be(uint8_t *p, uint32_t x)
     p[0] = (uint8_t)(x >> 24), p[1] = (uint8_t)(x >> 16), p[2] = (uint8_t)(x >> 8), p[3] = (uint8_t)x;
 }
 
-/* FIPS 180-4, 4.1.2: the small sigmas of the schedule. */
-static inline uint32_t hwk_sigma0(uint32_t x) { return hwk_rotr(x, 7) ^ hwk_rotr(x, 18) ^ x >> 3; }
-static inline uint32_t hwk_sigma1(uint32_t x) { return hwk_rotr(x, 17) ^ hwk_rotr(x, 19) ^ x >> 10; }
+static inline uint32_t hwk_sigma0(uint32_t x)
+{
+    return hwk_rotr(x, 7) ^ hwk_rotr(x, 18) ^ x >> 3;
+}
 
-/* FIPS 180-4, 6.2.2, step 3: one round, its constant and word already added. */
-static inline void hwk_round(uint32_t s[8], uint32_t wk)
+static inline uint32_t hwk_sigma1(uint32_t x)
+{
+    return hwk_rotr(x, 17) ^ hwk_rotr(x, 19) ^ x >> 10;
+}
+
+/* FIPS 180-4, 6.2.2, written for reading. */
+static inline void hwk_round(uint32_t s[8], uint32_t constant, uint32_t word)
 {
     uint32_t a = s[0], e = s[4];
     uint32_t t1 = s[7] + (hwk_rotr(e, 6) ^ hwk_rotr(e, 11) ^ hwk_rotr(e, 25))
-                  + ((e & s[5]) ^ (~e & s[6])) + wk;
+                  + ((e & s[5]) ^ (~e & s[6])) + constant + word;
     uint32_t t2 = (hwk_rotr(a, 2) ^ hwk_rotr(a, 13) ^ hwk_rotr(a, 22))
                   + ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
     memmove(s + 1, s, 7 * sizeof *s);
@@ -69,7 +92,6 @@ static inline void hwk_round(uint32_t s[8], uint32_t wk)
     s[0] = t1 + t2;
 }
 
-/* FIPS 180-4, 6.2.2, written for reading. */
 static inline void hwk_compress(uint32_t state[8], const uint32_t block[16])
 {
     uint32_t w[64], s[8];
@@ -79,9 +101,32 @@ static inline void hwk_compress(uint32_t state[8], const uint32_t block[16])
         w[t] = hwk_sigma1(w[t - 2]) + w[t - 7] + hwk_sigma0(w[t - 15]) + w[t - 16];
     memcpy(s, state, sizeof s);
     for (int t = 0; t < 64; t++)
-        hwk_round(s, K256[t] + w[t]);
+        hwk_round(s, K256[t], w[t]);
     for (int i = 0; i < 8; i++)
         state[i] += s[i];
+}
+
+/* `block` has zeros for the words that move. */
+static inline hwk_known hwk_know(const uint32_t state[8], const uint32_t block[16], uint64_t moves)
+{
+    const int first = __builtin_ctzll(moves);
+    hwk_known known;
+    uint32_t stays[34] = {0}; /* zero where the word moves */
+    memcpy(stays, block, 16 * sizeof *block);
+    memcpy(known.word, block, 16 * sizeof *block);
+    for (int t = 16; t < 34; t++) {
+        known.word[t] =
+            hwk_sigma1(stays[t - 2]) + stays[t - 7] + hwk_sigma0(stays[t - 15]) + stays[t - 16];
+        stays[t] = moves >> t & 1 ? 0 : known.word[t];
+    }
+    memcpy(known.start, state, sizeof known.start);
+    for (int t = 0; t <= first; t++)
+        hwk_round(known.start, K256[t], block[t]);
+    for (int t = 0; t < 64; t++)
+        known.round[t] = K256[t] + (t < 34 ? stays[t] : 0);
+    for (int i = 1; i < 4; i++)
+        known.round[first + i] += known.start[8 - i];
+    return known;
 }
 
 static inline hwk_work hwk_prepare(const uint8_t header[80], const uint8_t target[32])
@@ -96,6 +141,10 @@ static inline hwk_work hwk_prepare(const uint8_t header[80], const uint8_t targe
         work.tail[i] = hwk_load_be(header + 64 + 4 * i);
     work.top = hwk_load_le(target + 28);
     memcpy(work.target, target, 32);
+    const uint32_t first[16] = {work.tail[0], work.tail[1], work.tail[2], 0, 0x80000000, [15] = 640};
+    const uint32_t second[16] = {[8] = 0x80000000, [15] = 256};
+    work.first = hwk_know(work.midstate, first, HWK_FIRST_MOVES);
+    work.second = hwk_know(IV256, second, HWK_SECOND_MOVES);
     return work;
 }
 

@@ -19,20 +19,19 @@ typedef struct {
 static inline shani_shared prepare(const hwk_work *work)
 {
     shani_shared x;
-    const uint32_t *w = work->tail;
-    const uint32_t w15 = 640, w16 = w[0] + hwk_sigma0(w[1]);
+    const uint32_t *w = work->first.word;
     x.top = work->top;
     x.midstate = hwk_pack(work->midstate);
-    x.start1 = hwk_start1(work->midstate, work->tail);
-    x.start2 = hwk_start2();
+    x.start1 = hwk_pack(work->first.start);
+    x.start2 = hwk_pack(work->second.start);
     for (int i = 0; i < 16; i++)
         x.k1[i] = _mm_loadu_si128((const __m128i *)(K256 + 4 * i));
-    x.k1[1] = _mm_add_epi32(x.k1[1], _mm_set_epi32(0, 0, 0, (int)0x80000000));
-    x.k1[3] = _mm_add_epi32(x.k1[3], _mm_set_epi32((int)w15, 0, 0, 0));
+    for (int i = 1; i < 4; i++)
+        x.k1[i] = _mm_add_epi32(x.k1[i], _mm_loadu_si128((const __m128i *)(w + 4 * i)));
     for (int i = 0; i < 15; i++)
         x.k2[i] = _mm_loadu_si128((const __m128i *)(K256 + 4 * i + 1));
     x.tail = _mm_set_epi32(0, (int)w[2], (int)w[1], (int)w[0]);
-    x.sum28 = _mm_set_epi32((int)(w15 + hwk_sigma0(w16)), (int)hwk_sigma0(w15), 0, 0);
+    x.sum28 = _mm_set_epi32((int)(w[15] + hwk_sigma0(w[16])), (int)hwk_sigma0(w[15]), 0, 0);
     return x;
 }
 

@@ -43,30 +43,19 @@ struct scratch {
 
 #include "shani_avx512.inc"
 
-/* What W16 to W(end - 1) owe to words before them that are known; the others are 0 here. */
-static inline void known_parts(uint32_t *part, const uint32_t *w, int end)
-{
-    for (int t = 16; t < end; t++)
-        part[t - 16] = hwk_sigma1(w[t - 2]) + w[t - 7] + hwk_sigma0(w[t - 15]) + w[t - 16];
-}
-
 static struct constants constants_of(const hwk_work *work)
 {
     struct constants c = {0};
-    uint32_t w[34] = {work->tail[0], work->tail[1], work->tail[2], 0, 0x80000000, [15] = 640};
-    uint32_t v[32] = {[8] = 0x80000000, [15] = 256};
-    w[16] = hwk_sigma0(w[1]) + w[0];
-    w[17] = hwk_sigma1(w[15]) + hwk_sigma0(w[2]) + w[1];
     for (int t = 0; t < 18; t++)
-        c.known1[t] = K256[t] + w[t];
+        c.known1[t] = K256[t] + work->first.word[t];
     for (int t = 0; t < 16; t++)
-        c.known2[t] = K256[t] + v[t];
+        c.known2[t] = K256[t] + work->second.word[t];
     memcpy(c.k, K256, sizeof c.k);
-    known_parts(c.part1, w, 34);
-    known_parts(c.part2, v, 32);
+    memcpy(c.part1, work->first.word + 16, sizeof c.part1);
+    memcpy(c.part2, work->second.word + 16, sizeof c.part2);
     memcpy(c.midstate, work->midstate, sizeof c.midstate);
-    c.start1 = hwk_start1(work->midstate, work->tail);
-    c.start2 = hwk_start2();
+    c.start1 = hwk_pack(work->first.start);
+    c.start2 = hwk_pack(work->second.start);
     return c;
 }
 
@@ -135,7 +124,7 @@ uint64_t hwk_versions_shani_avx512(const uint8_t header[80], const uint8_t targe
     const struct constants c = constants_of(works);
     memset(&s, 0, sizeof s);
     for (int v = 0; v < BATCH; v++) {
-        s.starts[v] = hwk_start1(works[v].midstate, works[v].tail);
+        s.starts[v] = hwk_pack(works[v].first.start);
         for (int word = 0; word < 8; word++)
             s.midstates[word][v] = works[v].midstate[word];
     }

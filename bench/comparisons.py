@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hwkit.cli.compare import TURN_S
+from hwkit.cli.compare import LIVE_PRECISION, LIVE_S, TURN_S, pair
 from hwkit.cli.options import find_hashers
 from hwkit.harness.comparison import compare
 from hwkit.harness.plan import Plan
-from hwkit.harness.session import Session
 from hwkit.hashers.kernel import KernelHasher
 
 if TYPE_CHECKING:
@@ -65,9 +64,8 @@ def words(a: KernelHasher, b: KernelHasher, times: int, time_s: float) -> Counte
     """Compare live so many times and count the words."""
     count: Counter[str] = Counter()
     for _ in range(times):
-        plan = Plan(time_s=time_s, precision=None, turn_s=TURN_S, warmup_s=0.1)
-        session = Session(plan, [a, b], Nowhere(), threading.Event())
-        left, right = session.run()
+        plan = Plan(time_s=time_s, precision=LIVE_PRECISION, turn_s=TURN_S, warmup_s=0.1)
+        left, right = pair(plan, [a, b], Nowhere(), threading.Event()).run()
         result = compare(left.windows, right.windows, paired=True)
         count[result.word] += 1
         click.echo(f"{result.word:<10} {result.ratio.value:.4f} ±{result.ratio.U:.4f}", err=True)
@@ -79,7 +77,7 @@ def words(a: KernelHasher, b: KernelHasher, times: int, time_s: float) -> Counte
 @click.option("--slower", default=100, help="Comparisons with the slowed one.")
 @click.option("--by", default=0.03, help="The slowdown.")
 @click.option("--kernel", default="cpu:avx2", help="Its address.")
-@click.option("--time", "time_s", default=2.0, help="Seconds measured of each side.")
+@click.option("--time", "time_s", default=LIVE_S, help="Seconds measured of each side at most.")
 def main(same: int, slower: int, by: float, kernel: str, time_s: float) -> None:
     (hasher,) = find_hashers([kernel], threads=1)
     assert isinstance(hasher, KernelHasher)

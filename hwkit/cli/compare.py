@@ -22,7 +22,11 @@ from hwkit.harness.plan import Plan, fraction, percent, seconds
 from hwkit.units import Figure, plain
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Sequence
+
     from hwkit.harness.session import Session
+    from hwkit.protocols import Hasher, Sink
 
 TURN_S = 0.05  # short turns: the more pairs, the less a drifting machine matters
 DISTURBING = {"FewWindows", "NotSteady", "Throttled", "Oversubscribed"}
@@ -104,7 +108,6 @@ def _measure(
     time_s: float | None,
     precision: float | None,
 ) -> Session:
-    from hwkit.harness.session import Session  # noqa: PLC0415
     from hwkit.report.terminal import Live  # noqa: PLC0415
 
     hashers = [hasher for address in addresses for hasher in find_hashers([address], threads)]
@@ -113,18 +116,27 @@ def _measure(
     plan = Plan(time_s=time_s or LIVE_S, precision=precision, turn_s=TURN_S)
     click.echo(plan.estimate([hasher.spec.name for hasher in hashers]), err=True)
 
-    def enough(session: Session) -> bool:
-        left, right = (entry.windows for entry in session.entries)
-        if precision is None or min(len(left), len(right)) < 2 * FEWEST:
-            return False
-        return compare(left, right, paired=True).ratio.relative <= precision
-
-    # Each alone may be precise long before the ratio is: only the ratio may stop it.
     with until_interrupted() as stop:
-        session = Session(plan.with_precision(None), hashers, records, stop, enough=enough)
+        session = pair(plan, hashers, records, stop)
         with Live(session) as live:
             session.run(live.tick)
     return session
+
+
+def pair(plan: Plan, hashers: Sequence[Hasher], sink: Sink, stop: threading.Event) -> Session:
+    """Return the session that compares two: only the precision of their ratio may end it early.
+
+    Each alone may be precise long before the ratio is.
+    """
+    from hwkit.harness.session import Session  # noqa: PLC0415
+
+    def enough(session: Session) -> bool:
+        left, right = (entry.windows for entry in session.entries)
+        if plan.precision is None or min(len(left), len(right)) < 2 * FEWEST:
+            return False
+        return compare(left, right, paired=True).ratio.relative <= plan.precision
+
+    return Session(plan.with_precision(None), hashers, sink, stop, enough=enough)
 
 
 def _document(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CHUNK_NS = 10_000_000  # one scan: short, so that stopping is quick and a report's edges are sharp
 REPORT_NS = 25_000_000
-ALIVE_S = 0.2
+ALIVE_NS = 200_000_000
 FIRST_CHUNK = 1 << 10
 GROWTH = 8
 WAITING = 4  # wall time over thread time past which a thread waits rather than shares a core
@@ -159,29 +159,27 @@ class _Reporter:
         self, chunks: queue.SimpleQueue[_Chunk | BaseException], stop: Event
     ) -> Iterator[Progress]:
         """Report until stopped, first as soon as every thread is at work: then rates are whole."""
-        while not stop.is_set():
-            try:
-                newest = self._gather(chunks.get(timeout=ALIVE_S))
-            except queue.Empty:
+        # Woken by time, not by each chunk: it costs a thread to wake another.
+        while not stop.wait(REPORT_NS / 1e9):
+            self._gather(chunks)
+            self._unheard -= {chunk.worker for chunk in self._gathered}
+            if self._gathered and not self._unheard:
+                yield self._report(self._gathered[-1].at)
+            elif time.monotonic_ns() - self._last >= ALIVE_NS:
                 yield self._report(time.monotonic_ns())
-                continue
-            all_at_work = self._unheard == {newest.worker}
-            self._unheard.discard(newest.worker)
-            if all_at_work or newest.at - self._last >= REPORT_NS:
-                yield self._report(newest.at)
 
     def rest(self, chunks: queue.SimpleQueue[_Chunk | BaseException]) -> Iterator[Progress]:
         """Report what the workers had done when they ended; raise what ended them, if it did."""
-        while not chunks.empty():
-            self._gather(chunks.get())
+        self._gather(chunks)
         if self._gathered:
             yield self._report(self._gathered[-1].at)
 
-    def _gather(self, chunk: _Chunk | BaseException) -> _Chunk:
-        if isinstance(chunk, BaseException):
-            raise chunk
-        self._gathered.append(chunk)
-        return chunk
+    def _gather(self, chunks: queue.SimpleQueue[_Chunk | BaseException]) -> None:
+        while not chunks.empty():
+            chunk = chunks.get()
+            if isinstance(chunk, BaseException):
+                raise chunk
+            self._gathered.append(chunk)
 
     def _report(self, at: int) -> Progress:
         chunks, self._gathered = self._gathered, []

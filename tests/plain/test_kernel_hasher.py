@@ -174,35 +174,40 @@ def test_a_slow_kernel_is_reported_alive():
 # --- reports ---------------------------------------------------------------------------------
 
 
+def chunk(worker, at):
+    return _Chunk(worker, at, Span(0, b"", 0, 1), (), 1)
+
+
 def test_reports_do_not_run_backwards_when_chunks_do():
     """A thread may be held up between the end of its scan and the queue."""
-    reporter = _Reporter(threads=2)  # of which one is not heard
+    reporter, stop = _Reporter(threads=1), threading.Event()
     start = reporter._last
-    late = [start + 30 * MS, start + 10 * MS, start + 57 * MS, start + 56 * MS, start + 20 * MS]
     chunks: queue.SimpleQueue = queue.SimpleQueue()
-    stop = threading.Event()
-    for number, at in enumerate(late):
-        chunks.put(_Chunk(0, at, Span(0, b"", number, 1), (), 1))
-    times: list[int] = []
-    hashes = 0
-    for report in reporter.reports(chunks, stop):
-        times.append(report.at)
-        hashes += report.hashes or 0
-        if len(times) == 2:
-            stop.set()
-    for report in reporter.rest(chunks):
-        times.append(report.at)
-        hashes += report.hashes or 0
-    assert times == sorted(times)
-    assert times == [start + 30 * MS, start + 57 * MS, start + 57 * MS]
-    assert hashes == len(late)
+    reports = reporter.reports(chunks, stop)
+
+    def put(*at_ms):
+        for at in at_ms:
+            chunks.put(chunk(0, start + at * MS))
+
+    put(30, 10)
+    first = next(reports)
+    assert (first.at, first.hashes) == (start + 30 * MS, 2)
+    put(57, 56, 20)
+    second = next(reports)
+    assert (second.at, second.hashes) == (start + 57 * MS, 3)
+    put(40)
+    stop.set()
+    assert list(reports) == []
+    (last,) = reporter.rest(chunks)
+    assert (last.at, last.hashes) == (start + 57 * MS, 1)
 
 
 def test_the_first_report_comes_when_every_thread_is_at_work():
     reporter, stop = _Reporter(threads=2), threading.Event()
     chunks: queue.SimpleQueue = queue.SimpleQueue()
-    for number, worker in enumerate([0, 0, 1, 0]):
-        chunks.put(_Chunk(worker, reporter._last + number, Span(0, b"", number, 1), (), 1))
+    for _ in range(2):
+        chunks.put(chunk(0, reporter._last))
+    threading.Timer(0.06, chunks.put, [chunk(1, reporter._last)]).start()
     reports = reporter.reports(chunks, stop)
     assert next(reports).hashes == 3
     stop.set()

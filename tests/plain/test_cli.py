@@ -336,6 +336,18 @@ def test_bare_hwkit_says_what_to_type_next():
     assert "Next: hwkit bench --quick" in done.stdout
 
 
+def test_devices_says_what_the_processor_is(hwkit):
+    found = json.loads(hwkit("devices", "--json", store=None).stdout)["processor"]
+    assert found["usable"] >= 1
+    assert {"model", "cores", "packages", "core_groups", "quota"} <= found.keys()
+    (line,) = [
+        line
+        for line in hwkit("devices", store=None).stdout.splitlines()
+        if line.startswith("Processor: ")
+    ]
+    assert f"{found['usable']} processor" in line
+
+
 def test_help_names_every_command_and_imports_none():
     code = (
         "import sys, hwkit.cli; sys.argv = ['hwkit', '--help']\n"

@@ -115,7 +115,7 @@ def test_options_and_addresses_pin():
     for found in find_hashers([], None, HERE[:2]):
         if isinstance(found, KernelHasher) and found.spec.name != "cpu:reference":
             assert (found.processors, found.threads) == (HERE[:2], 2)
-    [found] = find_hashers([f"cpu:auto?affinity={first}"], 2)
+    [found] = plugins.hashers(f"cpu:auto?affinity={first}&threads=2")
     assert isinstance(found, KernelHasher)
     assert (found.processors, found.threads) == ((first,), 2)
 

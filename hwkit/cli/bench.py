@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwkit.cli.options import (
+    affinity_option,
     find_hashers,
     json_option,
     print_json,
@@ -45,6 +46,7 @@ EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
 )
 @click.option("--plan", "only_plan", is_flag=True, help="Say how long and how precise, and stop.")
 @threads_option
+@affinity_option
 @store_option
 @json_option
 def command(
@@ -57,6 +59,7 @@ def command(
     challenge: str | None,
     beacon: str | None,
     threads: int | None,
+    affinity: tuple[int, ...] | None,
     store: str | None,
     *,
     only_plan: bool,
@@ -66,9 +69,9 @@ def command(
 
     Each kernel is proven first; an unproven one gets no speed. Kernels take turns, every share is
     hashed again, and random stretches are scanned again by another kernel. cpu:auto is the kernel
-    that a short measurement finds fastest; null measures the harness itself.
+    that a short measurement finds fastest, on each type of core; null measures the harness itself.
     """
-    hashers = find_hashers(addresses, threads)
+    hashers = find_hashers(addresses, threads, affinity)
     given = {"seed": seed, "challenge": challenge, "beacon": beacon, "warmup_s": warmup_s}
     if time_s is not None:
         given["time_s"] = time_s
@@ -107,11 +110,16 @@ def command(
 
 
 def _say_picked(spec: HasherSpec) -> None:
-    """Say which kernel cpu:auto has picked, and by what rates."""
-    if "picked_by" in spec.details:
-        rates = spec.details["measured_h_s"]
-        shown = ", ".join(f"{name} {show(rate, 'H/s')}" for name, rate in rates.items())
-        click.echo(f"{spec.details['picked_by']} is {spec.name}: {shown} a thread", err=True)
+    """Say which kernel cpu:auto has picked, for which cores, and by what rates."""
+    if "picked_by" not in spec.details:
+        return
+    one = {"": {"kernel": spec.name, "measured_h_s": spec.details.get("measured_h_s")}}
+    for kind, pick in spec.details.get("by_core_type", one).items():
+        rates = pick["measured_h_s"].items()
+        shown = ", ".join(f"{name} {show(rate, 'H/s')}" for name, rate in rates)
+        where = kind and f" on {kind} cores"
+        picked_by = spec.details["picked_by"]
+        click.echo(f"{picked_by} is {pick['kernel']}{where}: {shown} a thread", err=True)
 
 
 def exit_code(entries: list[Entry]) -> int:

@@ -17,6 +17,8 @@ from hwkit.prove.questions import MINED
 from hwkit.sha256d import plain_sha256
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hwkit.protocols import Kernel
 
 # The plain-Python compression takes 60 µs a block: one checkpoint of 1,000 steps is enough to wait.
@@ -32,7 +34,7 @@ def command(addresses: tuple[str, ...], *, full: bool, as_json: bool) -> None:
 
     Prints PASS or FAIL for each, with the first nonce that differs; exits 1 when one fails.
     """
-    kernels = [_kernel(hasher) for hasher in find_hashers(addresses)]
+    kernels = [kernel for hasher in find_hashers(addresses) for kernel in _kernels(hasher)]
     say = (lambda _: None) if as_json else click.echo
     proofs = []
     for kernel in kernels:
@@ -70,10 +72,10 @@ def command(addresses: tuple[str, ...], *, full: bool, as_json: bool) -> None:
     sys.exit(0 if passed else 1)
 
 
-def _kernel(hasher: Any) -> Kernel:  # noqa: ANN401 - any Hasher
+def _kernels(hasher: Any) -> Sequence[Kernel]:  # noqa: ANN401 - any Hasher
     if not isinstance(hasher, KernelHasher):
         raise PlanError(f"{hasher.spec.name} has no kernel: only closed questions can be proven")
-    return hasher.kernel
+    return hasher.kernels
 
 
 def _sha256() -> list[tuple[str, Check]]:

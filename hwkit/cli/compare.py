@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwkit.cli.options import (
+    affinity_option,
     find_hashers,
     json_option,
     print_json,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from hwkit.protocols import Hasher, Sink
 
 TURN_S = 0.05  # short turns: the more pairs, the less a drifting machine matters
-DISTURBING = {"FewWindows", "NotSteady", "Throttled", "Oversubscribed"}
+DISTURBING = {"FewWindows", "NotSteady", "Throttled", "Oversubscribed", "Quota"}
 LIVE_S = 20.0
 LIVE_PRECISION = 0.004  # leaves room inside the ±1 % of SAME
 
@@ -41,6 +42,7 @@ LIVE_PRECISION = 0.004  # leaves room inside the ±1 % of SAME
 @click.option("--precision", callback=read_with(fraction), help="Live: stop when so precise.")
 @click.option("--mixed", is_flag=True, help="Rank unlike against unlike all the same.")
 @threads_option
+@affinity_option
 @store_option
 @json_option
 def command(
@@ -49,6 +51,7 @@ def command(
     time_s: float | None,
     precision: float | None,
     threads: int | None,
+    affinity: tuple[int, ...] | None,
     store: str | None,
     *,
     mixed: bool,
@@ -68,7 +71,8 @@ def command(
         raise PlanError(f"{a} and {b}: compare two records or two addresses, not one of each")
     interrupted = False
     if all(live):
-        session = _measure(records, (a, b), threads, time_s, precision)
+        hashers = [each for name in (a, b) for each in find_hashers([name], threads, affinity)]
+        session = _measure(records, hashers, time_s, precision)
         interrupted = any(entry.state == "interrupted" for entry in session.entries)
         runs = [entry.run.id for entry in session.entries if entry.run]
         for entry in session.entries:
@@ -103,14 +107,12 @@ def command(
 
 def _measure(
     records: Any,  # noqa: ANN401 - Store, imported on use
-    addresses: tuple[str, str],
-    threads: int | None,
+    hashers: list[Hasher],
     time_s: float | None,
     precision: float | None,
 ) -> Session:
     from hwkit.report.terminal import Live  # noqa: PLC0415
 
-    hashers = [hasher for address in addresses for hasher in find_hashers([address], threads)]
     if precision is None and time_s is None:
         precision = LIVE_PRECISION
     plan = Plan(time_s=time_s or LIVE_S, precision=precision, turn_s=TURN_S)

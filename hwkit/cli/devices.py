@@ -9,6 +9,9 @@ import click
 from hwkit import plugins
 from hwkit.cli.options import json_option, print_json
 from hwkit.errors import Unavailable
+from hwkit.hashers import cpuinfo, topology
+from hwkit.hashers.kernel import usable_cpus
+from hwkit.units import plain
 
 
 @click.command("devices")
@@ -54,7 +57,9 @@ def _look() -> dict[str, Any]:
             absent.append(_absent(meter))
         else:
             meters.append({"address": meter.spec.name, "scope": meter.spec.scope})
-    return {"hashers": hashers, "meters": meters, "absent": absent}
+    processor = {"model": cpuinfo.model(), "usable": usable_cpus(), "quota": topology.quota()}
+    processor |= topology.read().to_json()
+    return {"processor": processor, "hashers": hashers, "meters": meters, "absent": absent}
 
 
 def _absent(value: Unavailable) -> dict[str, str]:
@@ -62,6 +67,7 @@ def _absent(value: Unavailable) -> dict[str, str]:
 
 
 def _print(found: dict[str, Any]) -> None:
+    click.echo(f"Processor: {_processor(found['processor'])}")
     click.echo("Hashers" if found["hashers"] else "Hashers: none")
     for hasher in found["hashers"]:
         details = ", ".join(f"{k} {v}" for k, v in hasher["details"].items())
@@ -73,3 +79,13 @@ def _print(found: dict[str, Any]) -> None:
         click.echo("Absent")
     for absent in found["absent"]:
         click.echo(f"  {absent['address']:<16} {absent['why']}")
+
+
+def _processor(found: dict[str, Any]) -> str:
+    """Say in a line what the processor is, and how much of it there is for us."""
+    quota = found["quota"]
+    said = [found["model"] or "of no name", str(topology.read())]
+    said.append(f"{found['usable']} processor{'s' * (found['usable'] > 1)} usable")
+    if quota is not None:
+        said.append(f"held to the time of {quota:.3g} by a quota (cgroup)")
+    return plain(", ".join(said))

@@ -13,6 +13,7 @@ import click
 
 from hwkit import plugins
 from hwkit.errors import PlanError, Unavailable
+from hwkit.hashers import topology
 from hwkit.hashers.kernel import KernelHasher
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ store_option = click.option(
 threads_option = click.option(
     "--threads",
     type=click.IntRange(1, 4096),
-    help="Threads of each CPU kernel. [default: every processor this process may use]",
+    help="Threads of each CPU kernel. [default: one a processor that it may use]",
 )
 
 
@@ -49,7 +50,19 @@ def read_with(read: Callable[[str], Any]) -> Callable[..., Any]:
     return callback
 
 
-def find_hashers(addresses: Sequence[str], threads: int | None = None) -> list[Hasher]:
+affinity_option = click.option(
+    "--affinity",
+    metavar="LIST",
+    callback=read_with(topology.affinity),
+    help="Pin the threads of each CPU kernel to these processors in turn: 0,2-5. [default: none]",
+)
+
+
+def find_hashers(
+    addresses: Sequence[str],
+    threads: int | None = None,
+    affinity: tuple[int, ...] | None = None,
+) -> list[Hasher]:
     """Return the hashers addressed, or all of this machine.
 
     Raises Unavailable for an address that is not here, PlanError for one that is none.
@@ -61,15 +74,21 @@ def find_hashers(addresses: Sequence[str], threads: int | None = None) -> list[H
             if isinstance(hasher, Unavailable):
                 if address is not None:
                     raise hasher
-            elif (
-                threads
-                and isinstance(hasher, KernelHasher)
-                and hasher.kernel.name != "cpu:reference"
-            ):
-                found.append(hasher.with_threads(threads))
+            elif isinstance(hasher, KernelHasher):
+                found.append(_placed(hasher, threads, affinity))
             else:
                 found.append(hasher)
     return found
+
+
+def _placed(
+    hasher: KernelHasher, threads: int | None, affinity: tuple[int, ...] | None
+) -> KernelHasher:
+    if hasher.kernel.name == "cpu:reference":  # holds the interpreter lock: one thread
+        threads, affinity = None, affinity and affinity[:1]
+    if affinity:
+        hasher = hasher.with_affinity(affinity)
+    return hasher.with_threads(threads) if threads else hasher
 
 
 def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON value

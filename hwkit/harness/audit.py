@@ -17,13 +17,12 @@ from hwkit.work import Share
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from hwkit.protocols import Kernel, Span
     from hwkit.work import Job
 
 AUDIT_SHARE = 0.08  # of a window's length is spent on scanning again
-ENOUGH = 2  # so that there is one beside the kernel that is measured
 
 
 class Auditor:
@@ -87,20 +86,21 @@ class Auditor:
         return Audit(window, span.serial, span.extranonce2, first, count, len(found))
 
 
-def auditor_for(name: str) -> Auditor | None:
-    """Return the fastest proven kernel of this machine that is not the one named."""
-    return next((Auditor(kernel, rate) for kernel, rate in _proven() if kernel.name != name), None)
+def auditor_for(names: Collection[str]) -> Auditor | None:
+    """Return the fastest proven kernel of this machine that is none of those named."""
+    enough = len(names) + 1
+    return next((Auditor(*pair) for pair in _proven(enough) if pair[0].name not in names), None)
 
 
 @cache
-def _proven() -> list[tuple[Kernel, float]]:
-    """Return the fastest kernels that pass their proof, with their rates, fastest first."""
+def _proven(enough: int) -> list[tuple[Kernel, float]]:
+    """Return so many of the fastest kernels that pass their proof, with rates, fastest first."""
     kernels: list[Kernel] = [ReferenceKernel()]
     with suppress(NoDriver):  # the reference remains: beside it there is then no auditor
         kernels += [kernel for kernel in native.kernels() if kernel.supported]
     rates = cpu.race(kernels, rounds=2, piece_s=0.005)
     proven: list[tuple[Kernel, float]] = []
     for kernel in sorted(kernels, key=lambda kernel: -rates[kernel.name]):
-        if len(proven) < ENOUGH and prove(kernel).passed:
+        if len(proven) < enough and prove(kernel).passed:
             proven.append((kernel, rates[kernel.name]))
     return proven

@@ -96,6 +96,51 @@ class Oversubscribed(Caveat):
 
 
 @dataclass(frozen=True, slots=True)
+class SharedCores(Caveat):
+    """Threads ran beside their SMT siblings: what one does costs the other."""
+
+    threads: int
+    cores: int
+    advice = (
+        "threads share cores (SMT): for a core's own rate, --affinity with one processor a core"
+    )
+
+    @property
+    def finding(self) -> str:
+        """How many on how many."""
+        return f"{self.threads} threads on {self.cores} cores"
+
+
+@dataclass(frozen=True, slots=True)
+class MixedCores(Caveat):
+    """One figure was measured of cores that are unlike."""
+
+    types: str
+    advice = "one figure of unlike cores: for that of one type, --affinity (hwkit devices)"
+
+    @property
+    def finding(self) -> str:
+        """Of which types."""
+        return self.types
+
+
+@dataclass(frozen=True, slots=True)
+class Quota(Caveat):
+    """The system gives the process less processor time than its threads would use."""
+
+    processors: float
+    threads: int
+    advice = (
+        "a quota (cgroup) holds the threads back: fewer --threads, or read the rate per CPU second"
+    )
+
+    @property
+    def finding(self) -> str:
+        """How much for how many."""
+        return f"the time of {self.processors:.3g} processors for {self.threads} threads"
+
+
+@dataclass(frozen=True, slots=True)
 class NotAudited(Caveat):
     """No second proven kernel was there to scan again."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +60,17 @@ def summarise(
     *,
     threads: int | None,
     usable: int | None = None,
+    cores: int | None = None,
+    core_types: Sequence[str] | None = None,
+    quota: float | None = None,
     precision: float | None,
     audited: bool,
 ) -> Summary:
     """Compute every figure and caveat from the rows alone. Without hashes there is no figure.
 
-    `threads` may be more than the processors that are `usable`; either is None where it is unknown.
+    `threads` may be more than the processors that are `usable` to them, which are of so many
+    `cores`, of `core_types`; `quota` is how many processors' worth of time there is. Each is None
+    where it is unknown.
     """
     counts = {
         "windows": len(windows),
@@ -75,7 +80,9 @@ def summarise(
         "busy_ns": sum(window.busy_ns or 0 for window in windows),
     }
     audit = _audit(audits)
-    cores = min(threads, usable or threads) if threads else None
+    at_once = min(threads, usable or threads) if threads else None
+    if core_types and len(core_types) > 1:  # the clock seen is that of one core
+        windows = [replace(window, clock_hz=None) for window in windows]
     if counts["hashes"] == 0:
         return Summary({}, counts, None, audit, ())
     rate = _interval([wall_rate(window) for window in windows])
@@ -93,8 +100,25 @@ def summarise(
         counts,
         spread([wall_rate(window) for window in windows]),
         audit,
-        tuple(_caveats(windows, rate, cores, precision, audited=audited)),
+        (
+            *_caveats(windows, rate, at_once, quota, precision, audited=audited),
+            *_of_the_place(at_once, cores, core_types, quota),
+        ),
     )
+
+
+def conditions(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run's document says of how it was measured, as summarise takes it."""
+    device, cpu = document["device"], document["host"]["cpu"]
+    return {
+        "threads": device["threads"],
+        "usable": device.get("processors", cpu["usable"]),
+        "cores": device.get("cores"),
+        "core_types": device.get("core_types"),
+        "quota": cpu.get("quota"),
+        "precision": document["plan"]["precision"],
+        "audited": document["auditor"] is not None,
+    }
 
 
 def wall_rate(window: Window) -> float:
@@ -159,7 +183,8 @@ def _audit(audits: Sequence[Audit]) -> dict[str, Any]:
 def _caveats(
     windows: Sequence[Window],
     rate: Interval,
-    cores: int | None,
+    at_once: int | None,
+    quota: float | None,
     precision: float | None,
     *,
     audited: bool,
@@ -181,8 +206,27 @@ def _caveats(
             found.append(caveats.Throttled(first, last))
     busy = sum(window.busy_ns or 0 for window in windows)
     wall = sum(window.closed - window.opened for window in windows)
-    if cores and busy and busy / (cores * wall) < FULL_SHARE:
-        found.append(caveats.Oversubscribed(busy / (cores * wall)))
+    if at_once and busy:
+        share = busy / (min(at_once, quota or at_once) * wall)
+        if share < FULL_SHARE:
+            found.append(caveats.Oversubscribed(share))
     if not audited:
         found.append(caveats.NotAudited())
+    return found
+
+
+def _of_the_place(
+    at_once: int | None,
+    cores: int | None,
+    core_types: Sequence[str] | None,
+    quota: float | None,
+) -> list[Caveat]:
+    """Say what the threads had to share, where that is told."""
+    found: list[Caveat] = []
+    if at_once and cores and at_once > cores:
+        found.append(caveats.SharedCores(at_once, cores))
+    if core_types and len(core_types) > 1:
+        found.append(caveats.MixedCores(" and ".join(core_types)))
+    if at_once and quota and quota < at_once:
+        found.append(caveats.Quota(quota, at_once))
     return found

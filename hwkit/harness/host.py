@@ -6,10 +6,13 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hwkit.hashers import cpuinfo, native
+from hwkit.hashers import cpuinfo, native, topology
 from hwkit.hashers.kernel import usable_cpus
+
+if TYPE_CHECKING:
+    from hwkit.hashers.kernel import KernelHasher
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 PACKAGES = ("cffi", "numba", "pyopencl", "sqlalchemy")
@@ -24,6 +27,8 @@ def host_facts() -> dict[str, Any]:
             "flags": sorted(flags) if flags is not None else None,
             "count": os.cpu_count(),
             "usable": usable_cpus(),
+            "quota": topology.quota(),
+            **topology.read().to_json(),
             "governor": _text(GOVERNOR),
             "virtual": cpuinfo.is_virtual(),
         },
@@ -34,6 +39,17 @@ def host_facts() -> dict[str, Any]:
         "compiler": native.compiler(),
         "packages": {name: _version(name) for name in PACKAGES},
         "load": _load(),
+    }
+
+
+def place(hasher: KernelHasher) -> dict[str, Any]:
+    """Return what the threads of a processor's kernel have to run on. What is not told is None."""
+    numbers = hasher.processors or topology.usable()
+    here = topology.read().among(numbers)
+    return {
+        "processors": usable_cpus() if numbers is None else len(numbers),
+        "cores": here.cores,
+        "core_types": list(here.types) or None,
     }
 
 

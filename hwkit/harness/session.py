@@ -22,12 +22,13 @@ from hwkit.errors import (
     WrongHash,
 )
 from hwkit.harness.audit import Auditor, auditor_for
-from hwkit.harness.figures import Summary, share_count_fault, summarise, wall_rate
-from hwkit.harness.host import host_facts, host_identity
+from hwkit.harness.figures import Summary, conditions, share_count_fault, summarise, wall_rate
+from hwkit.harness.host import host_facts, host_identity, place
 from hwkit.harness.turn import take_turn
+from hwkit.hashers import cpu
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.protocols import Audit, Basis, CreditedShare, Window
-from hwkit.prove import Proof, prove
+from hwkit.prove import Proof, prove_all
 from hwkit.work import MAX_TARGET, Target
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Entry:
     why: str = ""
     proof: Proof | None = None
     run: RunSink | None = None
+    facts: dict[str, Any] = field(default_factory=dict)  # what its record opened with
     job: Job | None = None
     windows: list[Window] = field(default_factory=list)
     audits: list[Audit] = field(default_factory=list)
@@ -70,6 +72,13 @@ class Entry:
     def name(self) -> str:
         """The hasher's address."""
         return self.hasher.spec.name
+
+    @property
+    def kernels(self) -> set[str]:
+        """The kernels whose work it is, by name: none of them may audit it."""
+        if isinstance(self.hasher, KernelHasher):
+            return {kernel.name for kernel in self.hasher.kernels}
+        return {self.name}
 
     @property
     def threads(self) -> int | None:
@@ -170,14 +179,14 @@ class Session:
     def _prove(self, entry: Entry) -> None:
         entry.state = "proving"
         if isinstance(entry.hasher, KernelHasher):
-            entry.proof = prove(entry.hasher.kernel)
+            entry.proof = prove_all(entry.hasher.kernels)
             if not entry.proof.passed:
                 fault = entry.proof.fault
                 entry.state = "unproven"
                 entry.why = f"{fault.name}: {fault.fault}" if fault else ""
                 return
         if entry.hasher.spec.basis is Basis.COUNTED:
-            entry.auditor = auditor_for(entry.name)
+            entry.auditor = auditor_for(entry.kernels)
         entry.state = "proven"
 
     def _guarded(self, entry: Entry, step: Callable[[Entry], None]) -> None:
@@ -209,7 +218,8 @@ class Session:
             target = Target(min(MAX_TARGET, int((1 << 256) * SHARES_PER_S / rates[-1])))
         # Anew: after a long warm-up the job is to be of the run's own time.
         entry.job = self.plan.job(int(time.time()), target, entry.number)
-        entry.run = self._sink.open(self._facts(entry, entry.job), host_identity())
+        entry.facts = self._facts(entry, entry.job)
+        entry.run = self._sink.open(entry.facts, host_identity())
         entry.state = "measuring"
 
     def _measure(self, entry: Entry, number: int) -> None:
@@ -264,10 +274,7 @@ class Session:
             entry.windows,
             entry.audits,
             target,
-            threads=entry.threads,
-            usable=self._host["cpu"]["usable"],
-            precision=self.plan.precision,
-            audited=entry.auditor is not None,
+            **conditions(entry.facts),
         )
 
     def _facts(self, entry: Entry, job: Job) -> dict[str, Any]:
@@ -288,6 +295,11 @@ class Session:
                 "basis": spec.basis.value,
                 "resource": spec.resource,
                 "threads": entry.threads,
+                **(
+                    place(entry.hasher)
+                    if isinstance(entry.hasher, KernelHasher) and spec.resource == cpu.RESOURCE
+                    else {}
+                ),
                 "details": dict(spec.details),
             },
             "proof": entry.proof.to_json() if entry.proof else None,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from hwkit.errors import DeviceFault, DeviceLost, DeviceTimeout, WrongHash
 from hwkit.harness.tally import Tally
-from hwkit.hashers import native
+from hwkit.hashers import native, topology
+from hwkit.hashers.kernel import KernelHasher
 from hwkit.protocols import Window
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _listen(
             opened = progress.at
             lag = time.monotonic_ns() - opened
             # While the workers are at it: an idle core may run at another clock.
-            clock_hz = native.clock_hz() if hasher.spec.resource == "cpu" else None
+            clock_hz = _clock_hz(hasher)
         elif closed is None:
             counted.append(progress)
             if progress.at - opened >= turn_ns:
@@ -112,6 +113,15 @@ def _listen(
         clock_hz=clock_hz,
     )
     return Turn(window, shares, spans)
+
+
+def _clock_hz(hasher: Hasher) -> float | None:
+    """Measure the clock of a core that the hasher may be on."""
+    if hasher.spec.resource != "cpu":
+        return None
+    if isinstance(hasher, KernelHasher) and hasher.processors:
+        return topology.on(hasher.processors[0], native.clock_hz)
+    return native.clock_hz()
 
 
 @contextmanager

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import NoDevice, NoDriver, PlanError, Unavailable, WrongHash
-from hwkit.hashers import native
+from hwkit.hashers import native, topology
 from hwkit.hashers.kernel import KernelHasher, usable_cpus
 from hwkit.hashers.reference import ReferenceKernel
+from hwkit.protocols import Basis, HasherSpec
 from hwkit.prove import prove
 from hwkit.work import Target
 
@@ -43,10 +44,7 @@ def find(address: Address | None) -> Iterator[Hasher | Unavailable]:
         for kernel in kernels:
             yield _lift(kernel) if kernel.supported else _unsupported(kernel.name)
         return
-    address.allow("threads")
-    threads = address.integer("threads")
-    if threads and threads > MOST_THREADS:
-        raise PlanError(f"address {address}: at most {MOST_THREADS} threads, not {threads}")
+    threads, affinity = _asked(address)
     name = str(address)
     if name == "cpu:auto":
         hasher = auto()
@@ -65,26 +63,59 @@ def find(address: Address | None) -> Iterator[Hasher | Unavailable]:
             yield _unsupported(name)
             return
         hasher = _lift(known[name])
+    if affinity:
+        hasher = hasher.with_affinity(affinity)
     yield hasher.with_threads(threads) if threads else hasher
 
 
+def _asked(address: Address) -> tuple[int | None, tuple[int, ...] | None]:
+    """Return the threads and the processors that an address asks for. Raises PlanError."""
+    address.allow("threads", "affinity")
+    threads, affinity = address.integer("threads"), address.options.get("affinity")
+    if threads and threads > MOST_THREADS:
+        raise PlanError(f"address {address}: at most {MOST_THREADS} threads, not {threads}")
+    return threads, None if affinity is None else topology.affinity(affinity)
+
+
 def auto() -> KernelHasher:
-    """Return the kernel that a short measurement, after proof, finds fastest; it says so."""
-    name, rates = _fastest()
-    hasher = next(h for h in find(None) if isinstance(h, KernelHasher) and h.spec.name == name)
-    return KernelHasher.lift(
-        hasher.kernel, RESOURCE, hasher.threads, picked_by="cpu:auto", measured_h_s=rates
-    )
+    """Return the kernel that a short measurement, after proof, finds fastest; it says so.
+
+    Where the system tells of several types of cores, each type is measured on a core of its own,
+    and each processor gets a thread with the kernel that won there.
+    """
+    here = topology.read().among(topology.usable())
+    if len(here.types) < 2 or topology.usable() is None:
+        [(kernel, rates)] = _fastest(None)
+        return _lift(kernel, picked_by="cpu:auto", measured_h_s=rates)
+    picks = dict(zip(here.types, _fastest(*(some[0] for some in here.types.values())), strict=True))
+    details: dict[str, Any] = {
+        "picked_by": "cpu:auto",
+        "by_core_type": {
+            kind: {"kernel": kernel.name, "measured_h_s": rates}
+            for kind, (kernel, rates) in picks.items()
+        },
+    }
+    kernels = {kernel.name: kernel for kernel, _ in picks.values()}
+    if len(kernels) == 1:
+        return _lift(*kernels.values(), **details)
+    suited = {number: picks[kind][0] for kind, some in here.types.items() for number in some}
+    spec = HasherSpec("cpu:auto", Basis.COUNTED, RESOURCE, details)
+    first, *_ = kernels.values()
+    return KernelHasher(first, len(suited), spec, suited=suited).with_affinity(here.spread())
 
 
 @cache
-def _fastest() -> tuple[str, dict[str, float]]:
+def _fastest(*processors: int | None) -> list[tuple[Kernel, dict[str, float]]]:
+    """Return the fastest proven kernel on each of these processors (None: any), with all rates."""
     kernels = [h.kernel for h in find(None) if isinstance(h, KernelHasher)]
     proven = [kernel for kernel in kernels if prove(kernel).passed]
     if not proven:
         raise WrongHash("no kernel of this processor is proven", bytes(80), 0, "FAIL", "PASS")
-    rates = race(proven)
-    return max(rates, key=rates.__getitem__), rates
+    found = []
+    for processor in processors:
+        rates = race(proven) if processor is None else topology.on(processor, lambda: race(proven))
+        found.append((max(proven, key=lambda kernel: rates[kernel.name]), rates))
+    return found
 
 
 def race(kernels: Sequence[Kernel], rounds: int = 5, piece_s: float = 0.01) -> dict[str, float]:
@@ -118,10 +149,10 @@ def missing_kernels(flags: frozenset[str] | None) -> set[str]:
     return want - {kernel.name for kernel in native.kernels() if kernel.supported}
 
 
-def _lift(kernel: Kernel) -> KernelHasher:
-    if isinstance(kernel, ReferenceKernel):
-        return KernelHasher.lift(kernel, RESOURCE, 1)  # holds the interpreter lock: one thread
-    return KernelHasher.lift(kernel, RESOURCE, usable_cpus())
+def _lift(kernel: Kernel, **details: Any) -> KernelHasher:  # noqa: ANN401 - any JSON value
+    if isinstance(kernel, ReferenceKernel):  # holds the interpreter lock: one thread
+        return KernelHasher.lift(kernel, RESOURCE, 1, **details)
+    return KernelHasher.lift(kernel, RESOURCE, usable_cpus(), **details)
 
 
 def _unsupported(name: str) -> NoDevice:

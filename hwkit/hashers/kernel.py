@@ -6,14 +6,15 @@ import os
 import queue
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from hwkit.hashers import topology
 from hwkit.protocols import Basis, HasherSpec, Kernel, Progress, Span
 from hwkit.work import NONCES, Share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from threading import Event
 
     from hwkit.work import Job
@@ -33,6 +34,8 @@ class KernelHasher:
     kernel: Kernel
     threads: int
     spec: HasherSpec
+    affinity: tuple[int, ...] | None = None  # worker n runs on the n-th of these processors alone
+    suited: Mapping[int, Kernel] = field(default_factory=dict, hash=False)  # processors' own
 
     @classmethod
     def lift(cls, kernel: Kernel, resource: str, threads: int, **details: Any) -> Self:  # noqa: ANN401
@@ -42,8 +45,34 @@ class KernelHasher:
 
     def with_threads(self, threads: int) -> Self:
         """Return the same hasher on another number of threads."""
-        spec = replace(self.spec, details={**self.spec.details, "threads": threads})
-        return replace(self, threads=threads, spec=spec)
+        return self._placed(threads, self.affinity)
+
+    def with_affinity(self, affinity: tuple[int, ...]) -> Self:
+        """Return the same hasher with a thread for each of these processors, pinned to it."""
+        return self._placed(len(affinity), affinity)
+
+    @property
+    def processors(self) -> tuple[int, ...] | None:
+        """The processors that its threads are pinned to; None: they run on any."""
+        return self.affinity and self.affinity[: self.threads]
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernels that its threads run: one, but where types of cores differ."""
+        running = map(self._kernel_on, self.processors or (None,))
+        return tuple({kernel.name: kernel for kernel in running}.values())
+
+    def _kernel_on(self, processor: int | None) -> Kernel:
+        return self.kernel if processor is None else self.suited.get(processor, self.kernel)
+
+    def _placed(self, threads: int, affinity: tuple[int, ...] | None) -> Self:
+        placed = replace(self, threads=threads, affinity=affinity)
+        details = {**self.spec.details, "threads": threads}
+        if placed.processors:
+            details["affinity"] = list(placed.processors)
+            if self.suited:  # in the order of the processors
+                details["kernels"] = [self._kernel_on(each).name for each in placed.processors]
+        return replace(placed, spec=replace(self.spec, details=details))
 
     def run(self, job: Job, stop: Event) -> Iterator[Progress]:
         """Report counted hashes and the shares among them, about 40 times a second."""
@@ -86,11 +115,15 @@ class KernelHasher:
         count = FIRST_CHUNK
         # Threads that already work leave no processor time to start the others.
         nonces.begin.wait()
+        processor = self.affinity[number % len(self.affinity)] if self.affinity else None
+        kernel = self._kernel_on(processor)
         try:
+            if processor is not None:
+                topology.pin(processor)  # this thread ends with the run: nothing to undo
             while not (stop.is_set() or halt.is_set()):
                 span, header = nonces.take(count)
                 began, began_cpu = time.monotonic_ns(), time.thread_time_ns()
-                hits = self.kernel.scan(
+                hits = kernel.scan(
                     header, nonces.job.target, range(span.first, span.first + span.count)
                 )
                 busy = time.thread_time_ns() - began_cpu

@@ -72,6 +72,13 @@ def prove(kernel: Kernel) -> Proof:
     return Proof(kernel.name, (*checks, _refusals(kernel)))
 
 
+def prove_all(kernels: Sequence[Kernel]) -> Proof:
+    """Prove kernels that work as one."""
+    proofs = [prove(kernel) for kernel in kernels]
+    name = " and ".join(proof.kernel for proof in proofs)
+    return Proof(name, tuple(check for proof in proofs for check in proof.checks))
+
+
 def agree(kernels: Sequence[Kernel], question: Question, piece: int = 1 << 20) -> list[Check]:
     """Hold kernels against the first of them over one long range, piece by piece."""
     first, *others = kernels

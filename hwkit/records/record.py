@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import RecordError
-from hwkit.harness.figures import summarise
+from hwkit.harness.figures import conditions, summarise
 from hwkit.records.rows import READERS, Row, decode, encode, read_json
 from hwkit.records.shape import refuse_misshapen
 from hwkit.records.upgrades import SCHEMA, upgrade
@@ -109,10 +109,7 @@ def summary_of(document: dict[str, Any], chunks: dict[str, list[Chunk]]) -> Summ
         read("windows"),
         read("audits"),
         Job.from_json(document["job"]).target,
-        threads=document["device"]["threads"],
-        usable=document["host"]["cpu"]["usable"],
-        precision=document["plan"]["precision"],
-        audited=document["auditor"] is not None,
+        **conditions(document),
     )
 
 

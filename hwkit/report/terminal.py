@@ -125,7 +125,9 @@ def record_card(record: Record) -> None:
         table.add_row(plain(name), plain(text))
 
     row("record", f"{record.id}, {document['state']} ({document['why']})")
-    row("device", f"{device['name']}, {device['threads']} threads, {device['basis']}")
+    pinned = device["details"].get("affinity")
+    where = "" if pinned is None else f" on processors {pinned}"
+    row("device", f"{device['name']}, {device['threads']} threads{where}, {device['basis']}")
     for name, figure in sorted(record.figures.items(), key=_place):
         row(name.replace("_", " "), f"{figure} ({percent(figure.relative)})")
     counts, audit = document["counts"], document["audit"]

@@ -71,6 +71,10 @@ BAD_USAGE = {
     "no threads": ["bench", "cpu:reference?threads=0"],
     "threads of text": ["bench", "--threads", "many"],
     "absurd threads": ["bench", "--threads", "1000000"],
+    "no processor": ["bench", "--affinity", "first"],
+    "a processor that no machine has": ["bench", "null", "--affinity", "0-99999999999"],
+    "a processor that is not here": ["compare", "null", "null", "--affinity", "8191"],
+    "a processor twice": ["bench", "cpu:reference?affinity=0,0"],
     "no precision": ["bench", "--precision", "0"],
     "absurd precision": ["bench", "--precision", "1e300%"],
     "negative precision": ["bench", "--precision", "-1%"],
@@ -334,6 +338,18 @@ def test_bare_hwkit_says_what_to_type_next():
     done = subprocess.run([HWKIT], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "Next: hwkit bench --quick" in done.stdout
+
+
+def test_devices_says_what_the_processor_is(hwkit):
+    found = json.loads(hwkit("devices", "--json", store=None).stdout)["processor"]
+    assert found["usable"] >= 1
+    assert {"model", "cores", "packages", "core_groups", "quota"} <= found.keys()
+    (line,) = [
+        line
+        for line in hwkit("devices", store=None).stdout.splitlines()
+        if line.startswith("Processor: ")
+    ]
+    assert f"{found['usable']} processor" in line
 
 
 def test_help_names_every_command_and_imports_none():

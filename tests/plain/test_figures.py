@@ -160,6 +160,34 @@ def test_more_threads_than_processors_are_no_theft():
     assert "Oversubscribed" in caveats(windows, threads=4, usable=4)
 
 
+def test_threads_that_share_cores_are_said():
+    windows = [window(n, busy=4.0) for n in range(9)]
+    shared = caveats(windows, threads=4, usable=4, cores=2)["SharedCores"]
+    assert (shared["threads"], shared["cores"]) == (4, 2)
+    for fits in ({"threads": 2, "usable": 4, "cores": 2}, {"threads": 9, "usable": 2, "cores": 2}):
+        assert "SharedCores" not in caveats(windows, **fits)
+    assert "SharedCores" not in caveats(windows, threads=4, usable=4)  # not told
+
+
+def test_unlike_cores_are_said_and_no_core_s_clock_stands_for_them():
+    windows = [window(n, clock_hz=3e9 if n < 20 else 2e9) for n in range(40)]
+    mixed = summary(windows, core_types=["performance", "efficiency"])
+    assert [caveat.finding for caveat in mixed.caveats] == ["performance and efficiency"]
+    assert "cycles_per_hash" not in mixed.figures
+    alike = summary(windows, core_types=["performance"])
+    assert "cycles_per_hash" in alike.figures
+    assert [type(caveat).__name__ for caveat in alike.caveats] == ["Throttled"]
+
+
+def test_a_quota_below_the_threads_is_said_and_is_nobody_s_theft():
+    windows = [window(n, busy=1.5) for n in range(9)]
+    held = caveats(windows, threads=2, usable=2, quota=1.5)
+    assert held.keys() == {"Quota"}
+    assert held["Quota"]["processors"] == 1.5
+    assert "Quota" not in caveats(windows, threads=2, usable=2, quota=2.0)
+    assert "Oversubscribed" in caveats(windows, threads=2, usable=2, quota=2.0)
+
+
 def test_pairs_are_windows_of_one_round():
     draw = random.Random(1)
     a, b = pair(draw, 1.1)

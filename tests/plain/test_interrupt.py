@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hwkit.errors import HwkitError
-from hwkit.hashers import native
+from hwkit.hashers import native, topology
 from hwkit.records import Store
 from hwkit.records.verify import verify
 
@@ -124,6 +124,34 @@ def test_interrupted_before_anything(path):
     assert child.returncode in {130, -signal.SIGINT}
     assert out == "" or "interrupted" in out
     assert "Traceback" not in err or child.returncode == -signal.SIGINT  # Python's own start
+
+
+PINNED = """
+import os, sys
+from hwkit.cli import main
+before = os.sched_getaffinity(0)
+pinned = f"--affinity {min(before)} --time 300s --warmup 0.1s --store".split()
+sys.argv = ["hwkit", "bench", "cpu:reference", *pinned, sys.argv[1]]
+try:
+    main()
+finally:
+    print("as it was" if os.sched_getaffinity(0) == before else os.sched_getaffinity(0))
+"""
+
+
+@pytest.mark.skipif(len(topology.usable() or ()) < 2, reason="two processors are needed")
+def test_interrupted_while_pinned_the_process_may_run_where_it_might(path):
+    child = subprocess.Popen(
+        [sys.executable, "-c", PINNED, path], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        until(lambda: windows(path))
+        out, _ = at_once(child, signal.SIGINT)
+    finally:
+        child.kill()
+        child.communicate()
+    assert child.returncode == 130
+    assert out.endswith("as it was\n")
 
 
 @pytest.mark.needs(path="/proc/self/stat")

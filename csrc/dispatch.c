@@ -47,7 +47,7 @@ const hwk_kernel *hwk_kernels(uint32_t *count)
 #ifdef HWK_X86
         {"sse41", 4, 0, hwk_scan_sse41},
         {"avx2", 8, 0, hwk_scan_avx2},
-        {"avx512", 16, 0, hwk_scan_avx512},
+        {"avx512", 32, 0, hwk_scan_avx512},
         {"shani", 2, 0, hwk_scan_shani},
 #endif
     };

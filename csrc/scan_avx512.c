@@ -1,10 +1,12 @@
-/* Sixteen nonces a step; rotates and three-input logic are single instructions here. */
+/* Twice sixteen nonces a step; rotates and three-input logic are single instructions here. What one
+ * chain has ready to run does not fill the 512-bit units of a core; what two have does. */
 #include <immintrin.h>
 
 #include "impl.h"
 
 typedef uint32_t vec __attribute__((vector_size(64)));
 #define LANES 16
+#define CHAINS 2
 #define LANE_NUMBERS ((vec){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
 #define ROTR(x, n) ((vec)_mm512_ror_epi32((__m512i)(x), n))
 /* The immediate is the truth table, x the most significant index bit. */
@@ -17,4 +19,4 @@ typedef uint32_t vec __attribute__((vector_size(64)));
 
 #include "lanes.h"
 
-HWK_SCAN(hwk_scan_avx512, LANES, hwk_step)
+HWK_SCAN(hwk_scan_avx512, CHAINS * LANES, hwk_step)

@@ -103,39 +103,22 @@ INLINE void late_rounds(vec s[CHAINS][8], vec w[CHAINS][64], const hwk_known *kn
     }
 }
 
-/* Out of line, for inlined in the loop over the nonces all that does not change would be loaded
- * ahead of the loop, into more registers than there are. */
-static __attribute__((noinline)) uint32_t hwk_step(const hwk_work *work, uint32_t nonce)
+/* From the first hash in w[c][0] to w[c][7] to a bit a nonce: may it be a hit? */
+INLINE uint32_t second_hash(vec s[CHAINS][8], vec w[CHAINS][64], const hwk_work *work)
 {
-    const hwk_known *const first = &work->first, *const second = &work->second;
-    vec s[CHAINS][8], w[CHAINS][64];
+    const hwk_known *known = &work->second;
     uint32_t candidates = 0;
 
-#define FIRST(t) early_round(s, w, first, t, HWK_FIRST_MOVES, HWK_FIRST_STAYS)
-    EACH_CHAIN {
-        const vec nonces = SPLAT(nonce) + (uint32_t)(LANES * c) + LANE_NUMBERS;
-        for (int i = 0; i < 8; i++)
-            s[c][STATE(4, i)] = SPLAT(first->start[i]);
-        w[c][3] = BSWAP(nonces);
-        s[c][STATE(4, 0)] += w[c][3];
-        s[c][STATE(4, 4)] += w[c][3];
-    }
-    ROUNDS4(FIRST, 4), ROUNDS8(FIRST, 8), ROUNDS8(FIRST, 16), ROUNDS8(FIRST, 24);
-    EACH_CHAIN w[c][16] = SPLAT(first->word[16]), w[c][17] = SPLAT(first->word[17]);
-    late_rounds(s, w, first, 64);
-
-#define SECOND(t) early_round(s, w, second, t, HWK_SECOND_MOVES, HWK_SECOND_STAYS)
+#define SECOND(t) early_round(s, w, known, t, HWK_SECOND_MOVES, HWK_SECOND_STAYS)
     EACH_CHAIN {
         for (int i = 0; i < 8; i++)
-            w[c][i] = s[c][STATE(64, i)] + SPLAT(work->midstate[i]);
-        for (int i = 0; i < 8; i++)
-            s[c][STATE(1, i)] = SPLAT(second->start[i]);
+            s[c][STATE(1, i)] = SPLAT(known->start[i]);
         s[c][STATE(1, 0)] += w[c][0];
         s[c][STATE(1, 4)] += w[c][0];
     }
     SECOND(1), SECOND(2), SECOND(3);
     ROUNDS4(SECOND, 4), ROUNDS8(SECOND, 8), ROUNDS8(SECOND, 16), ROUNDS8(SECOND, 24);
-    late_rounds(s, w, second, 56);
+    late_rounds(s, w, known, 56);
     ROUNDS4(SECOND, 56), SECOND(60);
 
     /* What round 60 leaves in e is h after round 63: the hash's top word is known here, and the
@@ -145,4 +128,28 @@ static __attribute__((noinline)) uint32_t hwk_step(const hwk_work *work, uint32_
         candidates |= AT_MOST(BSWAP(top), SPLAT(work->top)) << LANES * c;
     }
     return candidates;
+}
+
+/* Out of line, for inlined in the loop over the nonces all that does not change would be loaded
+ * ahead of the loop, into more registers than there are. */
+static __attribute__((noinline)) uint32_t hwk_step(const hwk_work *work, uint32_t nonce)
+{
+    const hwk_known *known = &work->first;
+    vec s[CHAINS][8], w[CHAINS][64];
+
+#define FIRST(t) early_round(s, w, known, t, HWK_FIRST_MOVES, HWK_FIRST_STAYS)
+    EACH_CHAIN {
+        const vec nonces = SPLAT(nonce) + (uint32_t)(LANES * c) + LANE_NUMBERS;
+        for (int i = 0; i < 8; i++)
+            s[c][STATE(4, i)] = SPLAT(known->start[i]);
+        w[c][3] = BSWAP(nonces);
+        s[c][STATE(4, 0)] += w[c][3];
+        s[c][STATE(4, 4)] += w[c][3];
+    }
+    ROUNDS4(FIRST, 4), ROUNDS8(FIRST, 8), ROUNDS8(FIRST, 16), ROUNDS8(FIRST, 24);
+    EACH_CHAIN w[c][16] = SPLAT(known->word[16]), w[c][17] = SPLAT(known->word[17]);
+    late_rounds(s, w, known, 64);
+    EACH_CHAIN for (int i = 0; i < 8; i++)
+        w[c][i] = s[c][STATE(64, i)] + SPLAT(work->midstate[i]);
+    return second_hash(s, w, work);
 }

@@ -46,33 +46,38 @@ INLINE void apply_round(vec s[8], int t, vec sum)
     s[STATE(t, 7)] = t1 + (sigma0 + majority);
 }
 
-/* The rounds before EARLY may meet a word or an h that stays, or a word some of whose terms stay.
- * What stays has been added up (hwk_know) and what is zero is left out; t and the masks are known
- * when this is compiled. */
+/* Of `moves` and `stays` each bit is a word of the schedule. They and t are constants. */
+#define MOVES(i) (moves >> (i) & 1)
+#define STAYS(i) (stays >> (i) & 1)
+
+/* Word t: the terms that stay have been added up (hwk_know), those that are zero are left out. */
+INLINE vec expand(const vec w[64], const hwk_known *known, int t, uint64_t moves, uint64_t stays)
+{
+    vec word = SPLAT(0);
+    if (STAYS(t - 16) || STAYS(t - 15) || STAYS(t - 7) || STAYS(t - 2))
+        word = SPLAT(known->word[t]);
+    if (MOVES(t - 16))
+        word += w[t - 16];
+    if (MOVES(t - 15))
+        word += SMALL_SIGMA0(w[t - 15]);
+    if (MOVES(t - 7))
+        word += w[t - 7];
+    if (MOVES(t - 2))
+        word += SMALL_SIGMA1(w[t - 2]);
+    return word;
+}
+
+/* A round that may meet a word or an h that stays, or a word some of whose terms do. */
 #define EARLY 32
 INLINE void early_round(vec s[CHAINS][8], vec w[CHAINS][64], const hwk_known *known, int t,
                         uint64_t moves, uint64_t stays)
 {
-#define MOVES(i) (moves >> (i) & 1)
-#define STAYS(i) (stays >> (i) & 1)
     EACH_CHAIN {
         vec sum = SPLAT(known->round[t]);
         if (t > __builtin_ctzll(moves) + 3)
             sum += s[c][STATE(t, 7)];
-        if (t >= 16 && MOVES(t)) {
-            vec word = SPLAT(0);
-            if (STAYS(t - 16) || STAYS(t - 15) || STAYS(t - 7) || STAYS(t - 2))
-                word = SPLAT(known->word[t]);
-            if (MOVES(t - 16))
-                word += w[c][t - 16];
-            if (MOVES(t - 15))
-                word += SMALL_SIGMA0(w[c][t - 15]);
-            if (MOVES(t - 7))
-                word += w[c][t - 7];
-            if (MOVES(t - 2))
-                word += SMALL_SIGMA1(w[c][t - 2]);
-            w[c][t] = word;
-        }
+        if (t >= 16 && MOVES(t))
+            w[c][t] = expand(w[c], known, t, moves, stays);
         if (MOVES(t))
             sum += w[c][t];
         apply_round(s[c], t, sum);
@@ -153,3 +158,63 @@ static __attribute__((noinline)) uint32_t hwk_step(const hwk_work *work, uint32_
         w[c][i] = s[c][STATE(64, i)] + SPLAT(work->midstate[i]);
     return second_hash(s, w, work);
 }
+
+#ifdef VERSIONS
+/* Lanes may as well be versions of one header: each has a midstate of its own, and the block with
+ * the nonce, and so its schedule, is one for all of them. */
+typedef struct {
+    vec midstate[8];
+    vec start[8];
+} hwk_versions;
+
+/* Word 3, and what rounds 4 to 63 add but for h, for LANES nonces from `nonce` on. */
+static __attribute__((noinline)) void hwk_schedule(const hwk_work *work, uint32_t nonce,
+                                                   uint32_t sums[64][LANES])
+{
+    const hwk_known *known = &work->first;
+    const vec nonces = SPLAT(nonce) + LANE_NUMBERS;
+    vec w[64], sum[64];
+
+#define EXPAND(t) w[t] = expand(w, known, t, HWK_FIRST_MOVES, HWK_FIRST_STAYS)
+    w[3] = sum[3] = BSWAP(nonces);
+    for (int t = 4; t < 18; t++)
+        w[t] = SPLAT(known->word[t]);
+    EXPAND(18), EXPAND(19), ROUNDS4(EXPAND, 20), ROUNDS8(EXPAND, 24), ROUNDS8(EXPAND, 32);
+    ROUNDS8(EXPAND, 40), ROUNDS8(EXPAND, 48), ROUNDS8(EXPAND, 56);
+    for (int t = 4; t < 64; t++)
+        sum[t] = w[t] + K256[t];
+    memcpy(sums + 3, sum + 3, sizeof sum - 3 * sizeof *sum);
+}
+
+/* Round t of nonces that stand side by side in `sums`, a chain each. */
+INLINE void scheduled_round(vec s[CHAINS][8], const uint32_t sums[][LANES], int t)
+{
+    EACH_CHAIN apply_round(s[c], t, SPLAT(sums[t][c]) + s[c][STATE(t, 7)]);
+}
+
+/* Answers with a bit a version for each of CHAINS nonces: those scheduled from place `at` on. */
+static __attribute__((noinline)) uint32_t hwk_step_versions(const hwk_work *work,
+                                                            const hwk_versions *versions,
+                                                            const uint32_t sums[64][LANES], int at)
+{
+    const uint32_t(*const from)[LANES] = (const uint32_t(*)[LANES])(sums[0] + at);
+    vec s[CHAINS][8], w[CHAINS][64];
+    ptrdiff_t base = 0;
+
+    EACH_CHAIN {
+        for (int i = 0; i < 8; i++)
+            s[c][STATE(4, i)] = versions->start[i];
+        s[c][STATE(4, 0)] += from[3][c];
+        s[c][STATE(4, 4)] += from[3][c];
+    }
+#define SCHEDULED(t) scheduled_round(s, from + base, t)
+    ROUNDS4(SCHEDULED, 4);
+    for (base = 8; base < 64; base += 8) {
+        __asm__("" : "+r"(base)); /* as in late_rounds */
+        ROUNDS8(SCHEDULED, 0);
+    }
+    EACH_CHAIN for (int i = 0; i < 8; i++)
+        w[c][i] = s[c][STATE(64, i)] + versions->midstate[i];
+    return second_hash(s, w, work);
+}
+#endif

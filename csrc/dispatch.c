@@ -47,7 +47,7 @@ const hwk_kernel *hwk_kernels(uint32_t *count)
 #ifdef HWK_X86
         {"sse41", 4, 0, hwk_scan_sse41, NULL},
         {"avx2", 8, 0, hwk_scan_avx2, NULL},
-        {"avx512", 16, 0, hwk_scan_avx512, NULL},
+        {"avx512", 32, 0, hwk_scan_avx512, hwk_versions_avx512},
         {"shani", 4, 0, hwk_scan_shani, NULL},
         {"shani-avx512", 16, 0, hwk_scan_shani_avx512, hwk_versions_shani_avx512},
 #endif

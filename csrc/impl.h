@@ -10,7 +10,7 @@
 
 hwk_scan_fn hwk_scan_portable, hwk_scan_sse41, hwk_scan_avx2, hwk_scan_avx512, hwk_scan_shani,
     hwk_scan_shani_avx512;
-hwk_scan_versions_fn hwk_versions_shani_avx512;
+hwk_scan_versions_fn hwk_versions_avx512, hwk_versions_shani_avx512;
 
 /* FIPS 180-4, 4.2.2 and 5.3.3. */
 static const uint32_t K256[64] = {
@@ -141,7 +141,8 @@ static inline hwk_work hwk_prepare(const uint8_t header[80], const uint8_t targe
         work.tail[i] = hwk_load_be(header + 64 + 4 * i);
     work.top = hwk_load_le(target + 28);
     memcpy(work.target, target, 32);
-    const uint32_t first[16] = {work.tail[0], work.tail[1], work.tail[2], 0, 0x80000000, [15] = 640};
+    const uint32_t *tail = work.tail;
+    const uint32_t first[16] = {tail[0], tail[1], tail[2], [4] = 0x80000000, [15] = 640};
     const uint32_t second[16] = {[8] = 0x80000000, [15] = 256};
     work.first = hwk_know(work.midstate, first, HWK_FIRST_MOVES);
     work.second = hwk_know(IV256, second, HWK_SECOND_MOVES);

@@ -1,9 +1,10 @@
-/* SHA256d of a header over a vector of nonces, written once. The including file defines
+/* SHA256d of a header over vectors of nonces, written once. The including file defines
  *   vec       a vector of uint32_t, or uint32_t itself
  *   LANES     how many
  *   LANE_NUMBERS  {0, 1, 2, ...} as a vec
  *   AT_MOST(x, limit)  a bit a lane: x <= limit, unsigned
- * and may define ROTR, CHOOSE, MAJORITY and XOR3 where its instruction set has better ones. */
+ * and may define ROTR, CHOOSE, MAJORITY and XOR3 where its instruction set has better ones, and
+ *   CHAINS    vectors that go side by side: one's instructions fill the waits of the other's */
 
 #ifndef ROTR
 #define ROTR(x, n) ((x) >> (n) | (x) << (32 - (n)))
@@ -12,75 +13,208 @@
 #define CHOOSE(e, f, g) ((g) ^ ((e) & ((f) ^ (g))))
 #endif
 #ifndef MAJORITY
-#define MAJORITY(a, b, c) (((a) & (b)) | ((c) & ((a) | (b))))
+#define MAJORITY(a, b, c) ((b) ^ (((a) ^ (b)) & ((b) ^ (c)))) /* b ^ c was a ^ b a round ago */
 #endif
 #ifndef XOR3
 #define XOR3(x, y, z) ((x) ^ (y) ^ (z))
 #endif
+#ifndef CHAINS
+#define CHAINS 1
+#endif
 
+#define INLINE static inline __attribute__((always_inline))
+#define EACH_CHAIN _Pragma("GCC unroll 4") for (int c = 0; c < CHAINS; c++)
 #define SPLAT(word) ((vec){0} + (uint32_t)(word))
 #define BSWAP(x) ((ROTR(x, 8) & 0xff00ff00u) | (ROTR(x, 24) & 0x00ff00ffu))
+#define SMALL_SIGMA0(x) XOR3(ROTR(x, 7), ROTR(x, 18), (x) >> 3)
+#define SMALL_SIGMA1(x) XOR3(ROTR(x, 17), ROTR(x, 19), (x) >> 10)
+#define BIG_SIGMA0(x) XOR3(ROTR(x, 2), ROTR(x, 13), ROTR(x, 22))
+#define BIG_SIGMA1(x) XOR3(ROTR(x, 6), ROTR(x, 11), ROTR(x, 25))
 
-/* Each word of the schedule is computed just before its round: sixteen live words, no more. */
-#define EXPAND(w, t)                                                                               \
-    (w[(t) & 15] += XOR3(ROTR(w[((t) + 14) & 15], 17), ROTR(w[((t) + 14) & 15], 19),               \
-                         w[((t) + 14) & 15] >> 10)                                                 \
-                    + w[((t) + 9) & 15]                                                            \
-                    + XOR3(ROTR(w[((t) + 1) & 15], 7), ROTR(w[((t) + 1) & 15], 18),                \
-                           w[((t) + 1) & 15] >> 3))
-#define WORD(w, t) ((t) < 16 ? w[(t) & 15] : EXPAND(w, t))
+/* The state stays where it is and its letters move: letter i of round t, a to h, is here. */
+#define STATE(t, i) (((i) - (t)) & 7)
 
-#define ROUND(a, b, c, d, e, f, g, h, w, t)                                                        \
-    do {                                                                                           \
-        vec t1 = h + (WORD(w, t) + K256[t]) + XOR3(ROTR(e, 6), ROTR(e, 11), ROTR(e, 25))           \
-                 + CHOOSE(e, f, g);                                                                \
-        d += t1;                                                                                   \
-        h = t1 + XOR3(ROTR(a, 2), ROTR(a, 13), ROTR(a, 22)) + MAJORITY(a, b, c);                   \
-    } while (0)
-#define ROUNDS4_FROM_A(w, t)                                                                       \
-    ROUND(a, b, c, d, e, f, g, h, w, (t) + 0);                                                     \
-    ROUND(h, a, b, c, d, e, f, g, w, (t) + 1);                                                     \
-    ROUND(g, h, a, b, c, d, e, f, w, (t) + 2);                                                     \
-    ROUND(f, g, h, a, b, c, d, e, w, (t) + 3)
-#define ROUNDS4_FROM_E(w, t)                                                                       \
-    ROUND(e, f, g, h, a, b, c, d, w, (t) + 0);                                                     \
-    ROUND(d, e, f, g, h, a, b, c, w, (t) + 1);                                                     \
-    ROUND(c, d, e, f, g, h, a, b, w, (t) + 2);                                                     \
-    ROUND(b, c, d, e, f, g, h, a, w, (t) + 3)
-#define ROUNDS8(w, t)                                                                              \
-    ROUNDS4_FROM_A(w, t);                                                                          \
-    ROUNDS4_FROM_E(w, (t) + 4)
-#define ROUNDS56(w)                                                                                \
-    ROUNDS8(w, 0);                                                                                 \
-    ROUNDS8(w, 8);                                                                                 \
-    ROUNDS8(w, 16);                                                                                \
-    ROUNDS8(w, 24);                                                                                \
-    ROUNDS8(w, 32);                                                                                \
-    ROUNDS8(w, 40);                                                                                \
-    ROUNDS8(w, 48)
-
-static inline uint32_t hwk_step(const hwk_work *work, uint32_t nonce)
+/* Round t, given h + K + word. In just this order both compilers make the fastest code. */
+INLINE void apply_round(vec s[8], int t, vec sum)
 {
-    const vec nonces = SPLAT(nonce) + LANE_NUMBERS;
-    vec u[16] = {SPLAT(work->tail[0]), SPLAT(work->tail[1]), SPLAT(work->tail[2]), BSWAP(nonces),
-                 SPLAT(0x80000000), SPLAT(0), SPLAT(0), SPLAT(0), SPLAT(0), SPLAT(0), SPLAT(0),
-                 SPLAT(0), SPLAT(0), SPLAT(0), SPLAT(0), SPLAT(640)};
-    vec a = SPLAT(work->midstate[0]), b = SPLAT(work->midstate[1]), c = SPLAT(work->midstate[2]),
-        d = SPLAT(work->midstate[3]), e = SPLAT(work->midstate[4]), f = SPLAT(work->midstate[5]),
-        g = SPLAT(work->midstate[6]), h = SPLAT(work->midstate[7]);
-    ROUNDS56(u);
-    ROUNDS8(u, 56);
-
-    vec v[16] = {a + work->midstate[0], b + work->midstate[1], c + work->midstate[2],
-                 d + work->midstate[3], e + work->midstate[4], f + work->midstate[5],
-                 g + work->midstate[6], h + work->midstate[7], SPLAT(0x80000000), SPLAT(0),
-                 SPLAT(0), SPLAT(0), SPLAT(0), SPLAT(0), SPLAT(0), SPLAT(256)};
-    a = SPLAT(IV256[0]), b = SPLAT(IV256[1]), c = SPLAT(IV256[2]), d = SPLAT(IV256[3]);
-    e = SPLAT(IV256[4]), f = SPLAT(IV256[5]), g = SPLAT(IV256[6]), h = SPLAT(IV256[7]);
-    ROUNDS56(v);
-    ROUNDS4_FROM_A(v, 56);
-    ROUND(e, f, g, h, a, b, c, d, v, 60);
-    /* What round 60 leaves in e reaches h after round 63: the hash's top word is known here, and
-     * the compiler drops what only the other words would have needed. */
-    return AT_MOST(BSWAP(h + IV256[7]), SPLAT(work->top));
+    const vec a = s[STATE(t, 0)], b = s[STATE(t, 1)], c = s[STATE(t, 2)];
+    const vec e = s[STATE(t, 4)], f = s[STATE(t, 5)], g = s[STATE(t, 6)];
+    const vec sigma1 = BIG_SIGMA1(e), sigma0 = BIG_SIGMA0(a);
+    const vec choice = CHOOSE(e, f, g), majority = MAJORITY(a, b, c);
+    const vec t1 = sum + choice + sigma1;
+    s[STATE(t, 3)] += t1;
+    s[STATE(t, 7)] = t1 + (sigma0 + majority);
 }
+
+/* Of `moves` and `stays` each bit is a word of the schedule. They and t are constants. */
+#define MOVES(i) (moves >> (i) & 1)
+#define STAYS(i) (stays >> (i) & 1)
+
+/* Word t: the terms that stay have been added up (hwk_know), those that are zero are left out. */
+INLINE vec expand(const vec w[64], const hwk_known *known, int t, uint64_t moves, uint64_t stays)
+{
+    vec word = SPLAT(0);
+    if (STAYS(t - 16) || STAYS(t - 15) || STAYS(t - 7) || STAYS(t - 2))
+        word = SPLAT(known->word[t]);
+    if (MOVES(t - 16))
+        word += w[t - 16];
+    if (MOVES(t - 15))
+        word += SMALL_SIGMA0(w[t - 15]);
+    if (MOVES(t - 7))
+        word += w[t - 7];
+    if (MOVES(t - 2))
+        word += SMALL_SIGMA1(w[t - 2]);
+    return word;
+}
+
+/* A round that may meet a word or an h that stays, or a word some of whose terms do. */
+#define EARLY 32
+INLINE void early_round(vec s[CHAINS][8], vec w[CHAINS][64], const hwk_known *known, int t,
+                        uint64_t moves, uint64_t stays)
+{
+    EACH_CHAIN {
+        vec sum = SPLAT(known->round[t]);
+        if (t > __builtin_ctzll(moves) + 3)
+            sum += s[c][STATE(t, 7)];
+        if (t >= 16 && MOVES(t))
+            w[c][t] = expand(w[c], known, t, moves, stays);
+        if (MOVES(t))
+            sum += w[c][t];
+        apply_round(s[c], t, sum);
+    }
+}
+
+/* Round base + t; base is a multiple of 8 and not known when this is compiled. */
+INLINE void late_round(vec s[CHAINS][8], vec w[CHAINS][64], const hwk_known *known, ptrdiff_t base,
+                       int t)
+{
+    EACH_CHAIN {
+        vec *const word = &w[c][base + t];
+        *word = SMALL_SIGMA0(word[-15]) + word[-16] + word[-7] + SMALL_SIGMA1(word[-2]);
+        apply_round(s[c], t, SPLAT(known->round[base + t]) + s[c][STATE(t, 7)] + *word);
+    }
+}
+
+#define ROUNDS4(round, t) round(t), round((t) + 1), round((t) + 2), round((t) + 3)
+#define ROUNDS8(round, t) ROUNDS4(round, t), ROUNDS4(round, (t) + 4)
+
+/* A loop, for the code of all rounds would not fit where a core keeps decoded instructions. */
+INLINE void late_rounds(vec s[CHAINS][8], vec w[CHAINS][64], const hwk_known *known, int end)
+{
+#define LATE(t) late_round(s, w, known, base, t)
+    for (ptrdiff_t base = EARLY; base < end; base += 8) {
+        __asm__("" : "+r"(base)); /* gcc would unroll it, asked not to or not */
+        ROUNDS8(LATE, 0);
+    }
+}
+
+/* From the first hash in w[c][0] to w[c][7] to a bit a nonce: may it be a hit? */
+INLINE uint32_t second_hash(vec s[CHAINS][8], vec w[CHAINS][64], const hwk_work *work)
+{
+    const hwk_known *known = &work->second;
+    uint32_t candidates = 0;
+
+#define SECOND(t) early_round(s, w, known, t, HWK_SECOND_MOVES, HWK_SECOND_STAYS)
+    EACH_CHAIN {
+        for (int i = 0; i < 8; i++)
+            s[c][STATE(1, i)] = SPLAT(known->start[i]);
+        s[c][STATE(1, 0)] += w[c][0];
+        s[c][STATE(1, 4)] += w[c][0];
+    }
+    SECOND(1), SECOND(2), SECOND(3);
+    ROUNDS4(SECOND, 4), ROUNDS8(SECOND, 8), ROUNDS8(SECOND, 16), ROUNDS8(SECOND, 24);
+    late_rounds(s, w, known, 56);
+    ROUNDS4(SECOND, 56), SECOND(60);
+
+    /* What round 60 leaves in e is h after round 63: the hash's top word is known here, and the
+     * compiler drops what only the other words would have needed. */
+    EACH_CHAIN {
+        const vec top = s[c][STATE(61, 4)] + IV256[7];
+        candidates |= AT_MOST(BSWAP(top), SPLAT(work->top)) << LANES * c;
+    }
+    return candidates;
+}
+
+/* Out of line, for inlined in the loop over the nonces all that does not change would be loaded
+ * ahead of the loop, into more registers than there are. */
+static __attribute__((noinline)) uint32_t hwk_step(const hwk_work *work, uint32_t nonce)
+{
+    const hwk_known *known = &work->first;
+    vec s[CHAINS][8], w[CHAINS][64];
+
+#define FIRST(t) early_round(s, w, known, t, HWK_FIRST_MOVES, HWK_FIRST_STAYS)
+    EACH_CHAIN {
+        const vec nonces = SPLAT(nonce) + (uint32_t)(LANES * c) + LANE_NUMBERS;
+        for (int i = 0; i < 8; i++)
+            s[c][STATE(4, i)] = SPLAT(known->start[i]);
+        w[c][3] = BSWAP(nonces);
+        s[c][STATE(4, 0)] += w[c][3];
+        s[c][STATE(4, 4)] += w[c][3];
+    }
+    ROUNDS4(FIRST, 4), ROUNDS8(FIRST, 8), ROUNDS8(FIRST, 16), ROUNDS8(FIRST, 24);
+    EACH_CHAIN w[c][16] = SPLAT(known->word[16]), w[c][17] = SPLAT(known->word[17]);
+    late_rounds(s, w, known, 64);
+    EACH_CHAIN for (int i = 0; i < 8; i++)
+        w[c][i] = s[c][STATE(64, i)] + SPLAT(work->midstate[i]);
+    return second_hash(s, w, work);
+}
+
+#ifdef VERSIONS
+/* Lanes may as well be versions of one header: each has a midstate of its own, and the block with
+ * the nonce, and so its schedule, is one for all of them. */
+typedef struct {
+    vec midstate[8];
+    vec start[8];
+} hwk_versions;
+
+/* Word 3, and what rounds 4 to 63 add but for h, for LANES nonces from `nonce` on. */
+static __attribute__((noinline)) void hwk_schedule(const hwk_work *work, uint32_t nonce,
+                                                   uint32_t sums[64][LANES])
+{
+    const hwk_known *known = &work->first;
+    const vec nonces = SPLAT(nonce) + LANE_NUMBERS;
+    vec w[64], sum[64];
+
+#define EXPAND(t) w[t] = expand(w, known, t, HWK_FIRST_MOVES, HWK_FIRST_STAYS)
+    w[3] = sum[3] = BSWAP(nonces);
+    for (int t = 4; t < 18; t++)
+        w[t] = SPLAT(known->word[t]);
+    EXPAND(18), EXPAND(19), ROUNDS4(EXPAND, 20), ROUNDS8(EXPAND, 24), ROUNDS8(EXPAND, 32);
+    ROUNDS8(EXPAND, 40), ROUNDS8(EXPAND, 48), ROUNDS8(EXPAND, 56);
+    for (int t = 4; t < 64; t++)
+        sum[t] = w[t] + K256[t];
+    memcpy(sums + 3, sum + 3, sizeof sum - 3 * sizeof *sum);
+}
+
+/* Round t of nonces that stand side by side in `sums`, a chain each. */
+INLINE void scheduled_round(vec s[CHAINS][8], const uint32_t sums[][LANES], int t)
+{
+    EACH_CHAIN apply_round(s[c], t, SPLAT(sums[t][c]) + s[c][STATE(t, 7)]);
+}
+
+/* Answers with a bit a version for each of CHAINS nonces: those scheduled from place `at` on. */
+static __attribute__((noinline)) uint32_t hwk_step_versions(const hwk_work *work,
+                                                            const hwk_versions *versions,
+                                                            const uint32_t sums[64][LANES], int at)
+{
+    const uint32_t(*const from)[LANES] = (const uint32_t(*)[LANES])(sums[0] + at);
+    vec s[CHAINS][8], w[CHAINS][64];
+    ptrdiff_t base = 0;
+
+    EACH_CHAIN {
+        for (int i = 0; i < 8; i++)
+            s[c][STATE(4, i)] = versions->start[i];
+        s[c][STATE(4, 0)] += from[3][c];
+        s[c][STATE(4, 4)] += from[3][c];
+    }
+#define SCHEDULED(t) scheduled_round(s, from + base, t)
+    ROUNDS4(SCHEDULED, 4);
+    for (base = 8; base < 64; base += 8) {
+        __asm__("" : "+r"(base)); /* as in late_rounds */
+        ROUNDS8(SCHEDULED, 0);
+    }
+    EACH_CHAIN for (int i = 0; i < 8; i++)
+        w[c][i] = s[c][STATE(64, i)] + versions->midstate[i];
+    return second_hash(s, w, work);
+}
+#endif

@@ -12,4 +12,4 @@ typedef uint32_t vec __attribute__((vector_size(32)));
 
 #include "lanes.h"
 
-HWK_SCAN(hwk_scan_avx2, LANES, hwk_work, *, hwk_step)
+HWK_SCAN(hwk_scan_avx2, CHAINS * LANES, hwk_work, *, hwk_step)

@@ -12,4 +12,4 @@ typedef uint32_t vec __attribute__((vector_size(16)));
 
 #include "lanes.h"
 
-HWK_SCAN(hwk_scan_sse41, LANES, hwk_work, *, hwk_step)
+HWK_SCAN(hwk_scan_sse41, CHAINS * LANES, hwk_work, *, hwk_step)

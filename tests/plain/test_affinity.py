@@ -112,9 +112,9 @@ def test_options_and_addresses_pin():
     ):
         assert isinstance(hasher, KernelHasher)
         assert (hasher.processors, hasher.threads) == ((first,), 1)
-    for found in find_hashers([], None, HERE[:2]):
-        if isinstance(found, KernelHasher) and found.spec.name != "cpu:reference":
-            assert (found.processors, found.threads) == (HERE[:2], 2)
+    for hasher in find_hashers([], None, HERE[:2]):
+        if isinstance(hasher, KernelHasher) and hasher.spec.name != "cpu:reference":
+            assert (hasher.processors, hasher.threads) == (HERE[:2], 2)
     [found] = plugins.hashers(f"cpu:auto?affinity={first}&threads=2")
     assert isinstance(found, KernelHasher)
     assert (found.processors, found.threads) == ((first,), 2)

@@ -7,7 +7,7 @@ typedef uint64_t hwk_scan_fn(const uint8_t header[80], const uint8_t target[32],
                              uint64_t count, uint32_t *hits, uint32_t capacity, uint32_t *found);
 
 typedef struct {
-    const char *name;  /* "portable", "sse41", "avx2", "avx512", "shani" */
+    const char *name;  /* "portable"; "sse41", "avx2", "avx512", "shani"; "neon", "armv8-sha2" */
     uint32_t lanes;    /* nonces hashed in one step */
     int supported;     /* do this processor and its operating system run it? */
     hwk_scan_fn *scan;

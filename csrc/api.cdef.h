@@ -19,7 +19,8 @@ typedef uint64_t hwk_scan_versions_fn(const uint8_t header[80], const uint8_t ta
                                       uint32_t *found);
 
 typedef struct {
-    const char *name;  /* "portable", "sse41", "avx2", "avx512", "shani", ... */
+    const char *name;  /* "portable"; "sse41", "avx2", "avx512", "shani", "shani-avx512"; "neon",
+                        * "armv8-sha2" */
     uint32_t lanes;    /* nonces hashed in one step */
     int supported;     /* do this processor and its operating system run it? */
     hwk_scan_fn *scan;

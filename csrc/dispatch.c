@@ -37,8 +37,32 @@ static unsigned features(void)
     }
     return have;
 }
-#define SUPPORTED(need) ((features() & (need)) == (need))
 #endif
+
+#ifdef HWK_ARM64
+#ifdef __APPLE__
+#include <sys/sysctl.h>
+
+enum { ASIMD = 1, SHA2 = 2 };
+
+static unsigned features(void)
+{
+    int sha2 = 0;
+    size_t size = sizeof sha2;
+    if (sysctlbyname("hw.optional.arm.FEAT_SHA256", &sha2, &size, NULL, 0) != 0)
+        return ASIMD;
+    return sha2 ? ASIMD | SHA2 : ASIMD;
+}
+#else
+#include <sys/auxv.h>
+
+enum { ASIMD = HWCAP_ASIMD, SHA2 = HWCAP_SHA2 };
+
+static unsigned features(void) { return (unsigned)getauxval(AT_HWCAP); }
+#endif
+#endif
+
+#define SUPPORTED(need) ((features() & (need)) == (need))
 
 const hwk_kernel *hwk_kernels(uint32_t *count)
 {
@@ -51,14 +75,22 @@ const hwk_kernel *hwk_kernels(uint32_t *count)
         {"shani", 4, 0, hwk_scan_shani, NULL},
         {"shani-avx512", 16, 0, hwk_scan_shani_avx512, hwk_versions_shani_avx512},
 #endif
+#ifdef HWK_ARM64
+        {"neon", 4, 0, hwk_scan_neon, NULL},
+        {"armv8-sha2", 4, 0, hwk_scan_armv8_sha2, NULL},
+#endif
     };
-#ifdef HWK_X86
     /* Written anew at every call with the same values, so that a race changes nothing. */
+#ifdef HWK_X86
     table[1].supported = SUPPORTED(SSE41);
     table[2].supported = SUPPORTED(AVX2);
     table[3].supported = SUPPORTED(AVX512F);
     table[4].supported = SUPPORTED(SHA | SSE41);
     table[5].supported = SUPPORTED(SHA | AVX512F | AVX512VL);
+#endif
+#ifdef HWK_ARM64
+    table[1].supported = SUPPORTED(ASIMD);
+    table[2].supported = SUPPORTED(ASIMD | SHA2);
 #endif
     *count = sizeof table / sizeof *table;
     return table;

@@ -9,7 +9,7 @@
 #include "hwkit.h"
 
 hwk_scan_fn hwk_scan_portable, hwk_scan_sse41, hwk_scan_avx2, hwk_scan_avx512, hwk_scan_shani,
-    hwk_scan_shani_avx512;
+    hwk_scan_shani_avx512, hwk_scan_neon, hwk_scan_armv8_sha2;
 hwk_scan_versions_fn hwk_versions_avx512, hwk_versions_shani_avx512;
 
 /* FIPS 180-4, 4.2.2 and 5.3.3. */

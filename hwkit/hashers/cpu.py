@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 RESOURCE = "cpu"
 MOST_THREADS = 4096
-# What each compiled kernel needs, in the words of /proc/cpuinfo on x86.
+# What each compiled kernel needs, in the words of /proc/cpuinfo.
 NEEDS = {
     "cpu:sse41": {"sse4_1"},
     "cpu:avx2": {"avx2"},
     "cpu:avx512": {"avx512f"},
     "cpu:shani": {"sha_ni", "sse4_1"},
     "cpu:shani-avx512": {"sha_ni", "avx512f", "avx512vl"},
+    "cpu:neon": {"asimd"},
+    "cpu:armv8-sha2": {"asimd", "sha2"},
 }
 
 

@@ -34,6 +34,7 @@ from hwkit.units import Figure, plain, show
 
 KINDS = {"cpuminer": Miner, "minerd": Miner, "openssl": OpenSSL, "hashcat": Hashcat}
 INTERRUPTED = 130
+PATIENCE_S = 120  # a busy machine lets a nice miner wait, and hashcat compiles first
 
 
 @click.command()
@@ -60,7 +61,7 @@ def main(*, kernels, peers, rounds, piece, core, deadline, as_json):
         with contextlib.ExitStack() as stack:
             core = pinned(core)
             home = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-            setting = Setting(home, core, piece, deadline or 10 * piece + 20)
+            setting = Setting(home, core, piece, deadline or 10 * piece + PATIENCE_S)
             theirs, missing = found(peers, setting)
             ours = [Ours(kernel, setting) for kernel in proven(kernels or ["cpu:auto"])]
             for contestant in [*ours, *theirs]:

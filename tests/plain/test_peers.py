@@ -276,7 +276,7 @@ def test_what_is_not_on_the_path_is_said(tmp_path):
     [
         ("--peer=/nowhere/minerd", "no such program"),
         ("--peer=/bin/sh", "which is it?"),
-        ("--kernel=cpu:none", "no such kernel"),
+        ("--kernel=none:at-all", "no such kind"),
         ("--core=99999", "processor 99999"),
         ("--rounds=0", "--rounds"),
     ],

@@ -20,6 +20,7 @@ NONCES = 1 << 32
 MAX_TARGET = (1 << 256) - 1
 DIFFICULTY_1 = 0xFFFF << 208  # the target of difficulty 1
 ROLLABLE_VERSION_BITS = 0x1FFFE000  # BIP 320
+VERSION_GROUP = 16  # versions rolled together: lanes of the widest vectors that processors have
 _HEADER = struct.Struct("<I32s32sIII")
 CHALLENGE_LIMIT = 80  # bytes: what OP_RETURN outputs carried by standard rules
 

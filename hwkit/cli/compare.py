@@ -15,14 +15,16 @@ from hwkit.cli.options import (
     store_option,
     threads_option,
     until_interrupted,
+    version_rolling_option,
 )
 from hwkit.errors import PlanError
 from hwkit.harness.comparison import FEWEST, RUN_TO_RUN, Comparison, compare
-from hwkit.harness.plan import Plan, fraction, percent, seconds
+from hwkit.harness.plan import Plan, beside, fraction, percent, seconds
 from hwkit.units import Figure, plain
 
 if TYPE_CHECKING:
     from hwkit.harness.session import Session
+    from hwkit.records import Record
 
 TURN_S = 0.05  # short turns: the more pairs, the less a drifting machine matters
 DISTURBING = {"FewWindows", "NotSteady", "Throttled", "Oversubscribed"}
@@ -36,6 +38,7 @@ LIVE_PRECISION = 0.004  # leaves room inside the ±1 % of SAME
 @click.option("--time", "time_s", callback=read_with(seconds), help="Live: at most so long each.")
 @click.option("--precision", callback=read_with(fraction), help="Live: stop when so precise.")
 @click.option("--mixed", is_flag=True, help="Rank unlike against unlike all the same.")
+@version_rolling_option
 @threads_option
 @store_option
 @json_option
@@ -48,6 +51,7 @@ def command(
     store: str | None,
     *,
     mixed: bool,
+    version_rolling: bool,
     as_json: bool,
 ) -> None:
     """Compare A with B: two records by their ids, or two devices by their addresses.
@@ -56,15 +60,18 @@ def command(
     interval lies within ±1 %), FASTER, SLOWER or AMBIGUOUS. Devices are measured now, in turns.
     """
     from hwkit.records import Store  # noqa: PLC0415
-    from hwkit.records.differences import differences, refuse_unlike  # noqa: PLC0415
+    from hwkit.records.differences import differences, refuse_unlike, unlike  # noqa: PLC0415
 
     records = Store(store)
     live = [":" in name or name == "null" for name in (a, b)]
     if any(live) and not all(live):
         raise PlanError(f"{a} and {b}: compare two records or two addresses, not one of each")
+    if version_rolling and not any(live):
+        raise PlanError("--version-rolling is of live devices: a record says what work it is of")
     interrupted = False
     if all(live):
-        session = _measure(records, (a, b), threads, time_s, precision)
+        plan = _plan(time_s, precision, version_rolling=version_rolling)
+        session = _measure(records, (a, b), threads, plan)
         interrupted = any(entry.state == "interrupted" for entry in session.entries)
         runs = [entry.run.id for entry in session.entries if entry.run]
         for entry in session.entries:
@@ -91,33 +98,40 @@ def command(
         ),
     )
     if as_json:
-        print_json(_document(left.id, right.id, differing, result))
+        print_json(_document(left.id, right.id, differing, unlike(differing), result))
     else:
-        _print(one, other, differing, result)
+        _print(left, right, differing, unlike(differing), result)
     sys.exit(130 if interrupted else 0)
+
+
+def _plan(time_s: float | None, precision: float | None, *, version_rolling: bool) -> Plan:
+    if precision is None and time_s is None:
+        precision = LIVE_PRECISION
+    return Plan(
+        time_s=time_s or LIVE_S,
+        precision=precision,
+        turn_s=TURN_S,
+        version_rolling=version_rolling,
+    )
 
 
 def _measure(
     records: Any,  # noqa: ANN401 - Store, imported on use
     addresses: tuple[str, str],
     threads: int | None,
-    time_s: float | None,
-    precision: float | None,
+    plan: Plan,
 ) -> Session:
     from hwkit.harness.session import Session  # noqa: PLC0415
     from hwkit.report.terminal import Live  # noqa: PLC0415
 
     hashers = [hasher for address in addresses for hasher in find_hashers([address], threads)]
-    if precision is None and time_s is None:
-        precision = LIVE_PRECISION
-    plan = Plan(time_s=time_s or LIVE_S, precision=precision, turn_s=TURN_S)
     click.echo(plan.estimate([hasher.spec.name for hasher in hashers]), err=True)
 
     def enough(session: Session) -> bool:
         left, right = (entry.windows for entry in session.entries)
-        if precision is None or min(len(left), len(right)) < 2 * FEWEST:
+        if plan.precision is None or min(len(left), len(right)) < 2 * FEWEST:
             return False
-        return compare(left, right, paired=True).ratio.relative <= precision
+        return compare(left, right, paired=True).ratio.relative <= plan.precision
 
     # Each alone may be precise long before the ratio is: only the ratio may stop it.
     with until_interrupted() as stop:
@@ -128,37 +142,43 @@ def _measure(
 
 
 def _document(
-    a: str, b: str, differing: dict[str, tuple[Any, Any]], result: Comparison
+    a: str, b: str, differing: dict[str, tuple[Any, Any]], mixed: list[str], result: Comparison
 ) -> dict[str, Any]:
     return {
         "a": a,
         "b": b,
         "differences": {name: list(pair) for name, pair in differing.items()},
+        "mixed": mixed,
         **result.to_json(),
     }
 
 
 def _print(
-    a: dict[str, Any],
-    b: dict[str, Any],
+    a: Record,
+    b: Record,
     differing: dict[str, tuple[Any, Any]],
+    mixed: list[str],
     result: Comparison,
 ) -> None:
     for name, (left, right) in differing.items():
         click.echo(plain(f"{name}: {left} against {right}"))
     if not differing:
         click.echo("Nothing else differs.")
-    for name, document in (("A", a), ("B", b)):
+    for name, record in (("A", a), ("B", b)):
+        document = record.document
         said = "; ".join(f"{c['caveat']} {c['finding']}" for c in document["caveats"])
         rate = document["figures"].get("hashrate")
         shown = "no hashes" if rate is None else str(Figure.from_json(rate))
+        shown += beside(record.work)
         line = f"{name}: {document['device']['name']} {shown}{said and f' ({said})'}"
         click.echo(plain(line))
     if not result.paired:
         click.echo(f"Two runs, apart: ±{percent(RUN_TO_RUN)} are allowed for what changed between.")
+    for what in mixed:
+        click.echo(plain(f"Unlike is ranked against unlike, as --mixed asks for: {what}."))
     ratio, kind = result.ratio, "pairs" if result.paired else "windows each"
     click.echo(
-        f"{plain(a['device']['name'])} / {plain(b['device']['name'])} = {ratio.value:.4f} "
+        f"{' / '.join(plain(x.document['device']['name']) for x in (a, b))} = {ratio.value:.4f} "
         f"({ratio.lo:.4f} to {ratio.hi:.4f}, 99 %), {result.rate}, {result.windows} {kind}"
     )
     click.echo(f"A is {result.word}" + ("" if result.word == "AMBIGUOUS" else _than(result.word)))

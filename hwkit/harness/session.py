@@ -288,6 +288,7 @@ class Session:
                 "basis": spec.basis.value,
                 "resource": spec.resource,
                 "threads": entry.threads,
+                "work": self.plan.work,
                 "details": dict(spec.details),
             },
             "proof": entry.proof.to_json() if entry.proof else None,

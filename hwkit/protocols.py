@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from hwkit.work import VERSION_GROUP
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from threading import Event
@@ -71,12 +73,18 @@ class HasherSpec:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Nonces of one header that were asked about, all of them."""
+    """Nonces of one header, or of a group of them, that were asked about, all of them."""
 
     serial: int
     extranonce2: bytes
     first: int
     count: int
+    group: int | None = None  # each with Job.versions(group): None is the job's own
+
+    @property
+    def hashes(self) -> int:
+        """How many hashes that was: one for each nonce and version."""
+        return self.count * (1 if self.group is None else VERSION_GROUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,8 @@ class Hasher(Protocol):
     def run(self, job: Job, stop: Event) -> Iterator[Progress]:
         """Report at least 4 times a second; end within 0.5 s of `stop`.
 
-        Raises DeviceFault when the device fails.
+        A job with version_rolling wants each nonce asked about with whole groups of versions; what
+        is counted is then reported as a span for each. Raises DeviceFault when the device fails.
         """
         ...
 
@@ -179,6 +188,12 @@ class Audit:
     first: int
     count: int
     hits: int
+    group: int | None = None  # as in a Span
+
+    @property
+    def hashes(self) -> int:
+        """How many hashes that was."""
+        return self.count * (1 if self.group is None else VERSION_GROUP)
 
 
 class RunSink(Protocol):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ import pytest
 from hwkit.errors import PlanError
 from hwkit.protocols import Basis
 from hwkit.prove import Question, prove
-from hwkit.prove.questions import MINED, SENSELESS, answer
+from hwkit.prove.questions import MINED, SENSELESS, SIXTEEN, answer
 from hwkit.sha256d import sha256d
 from hwkit.work import Job, Target
 
@@ -64,10 +64,12 @@ class KernelContract:
         assert answers[0] == answers[1] == answers[2]
 
     def test_it_tells_versions_apart(self, kernel: Kernel) -> None:
-        """Each hit comes with its version, in the order in which they were given."""
-        question = Question(MINED.header, Target.from_difficulty(2**-31), range(64), (5, 3, 4))
-        got = kernel.scan(question.header, question.target, question.nonces, question.versions)
-        assert tuple(got) == answer(question)
+        """Each hit comes with its version, in the order in which they were given; as often, too."""
+        few, twice = (5, 3, 4), (*SIXTEEN[::-1], 5, SIXTEEN[0])
+        for versions in (few, SIXTEEN, SIXTEEN[1:], twice):
+            question = Question(MINED.header, Target.from_difficulty(2**-31), range(64), versions)
+            got = kernel.scan(question.header, question.target, question.nonces, question.versions)
+            assert tuple(got) == answer(question), question
 
     def test_many_threads_may_ask_at_once(self, kernel: Kernel) -> None:
         """No call sees another's target, header or hits."""
@@ -116,6 +118,23 @@ class Run:
     def spans(self) -> list[Span]:
         """All that was scanned."""
         return [span for report in self.reports for span in report.scanned]
+
+    def refuse_miscounted(self, job: Job) -> None:
+        """Fail unless the hashes are those of the spans, none twice, and the shares from them."""
+        for report in self.reports:
+            assert report.hashes == sum(span.hashes for span in report.scanned)
+            for share in report.shares:
+                assert any(
+                    span.extranonce2 == share.extranonce2
+                    and span.first <= share.nonce < span.first + span.count
+                    and share.version in job.versions(span.group)
+                    for span in report.scanned
+                )
+        assert all((span.group is not None) == job.version_rolling for span in self.spans)
+        spans = sorted(self.spans, key=lambda span: (span.extranonce2, span.group or 0, span.first))
+        for one, other in pairwise(spans):
+            same = (one.extranonce2, one.group) == (other.extranonce2, other.group)
+            assert not same or one.first + one.count <= other.first
 
 
 def run_for(hasher: Hasher, job: Job, seconds: float = RUN_S) -> Run:
@@ -229,19 +248,17 @@ class HasherContract:
         """As many as its spans hold, no nonce twice, and every share within one of them."""
         if hasher.spec.basis is not Basis.COUNTED:
             pytest.skip("it does not count")
-        run = run_for(hasher, job)
-        for report in run.reports:
-            assert report.hashes == sum(span.count for span in report.scanned)
-            for share in report.shares:
-                assert any(
-                    span.extranonce2 == share.extranonce2
-                    and span.first <= share.nonce < span.first + span.count
-                    for span in report.scanned
-                )
-        spans = sorted(run.spans, key=lambda span: (span.extranonce2, span.first))
-        for one, other in pairwise(spans):
-            same = one.extranonce2 == other.extranonce2
-            assert not same or one.first + one.count <= other.first
+        run_for(hasher, job).refuse_miscounted(job)
+
+    def test_it_rolls_versions_where_the_job_does(self, hasher: Hasher, job: Job) -> None:
+        """Whole groups of them, counted as above, and no share is of another version."""
+        if hasher.spec.basis is not Basis.COUNTED:
+            pytest.skip("it does not count")
+        rolling = replace(job, version_rolling=True)
+        run = run_for(hasher, rolling)
+        run.refuse_miscounted(rolling)
+        shares = [share for report in run.reports for share in report.shares]
+        assert all(job.target.is_met_by(sha256d(job.header(share))) for share in shares)
 
     def test_busy_time_is_no_longer_than_the_run(self, hasher: Hasher, job: Job) -> None:
         """Where it is told at all; of as many threads as its spec names."""

@@ -20,6 +20,7 @@ NONCES = 1 << 32
 MAX_TARGET = (1 << 256) - 1
 DIFFICULTY_1 = 0xFFFF << 208  # the target of difficulty 1
 ROLLABLE_VERSION_BITS = 0x1FFFE000  # BIP 320
+VERSION_GROUP = 16  # versions rolled together: lanes of the widest vectors that processors have
 _HEADER = struct.Struct("<I32s32sIII")
 CHALLENGE_LIMIT = 80  # bytes: what OP_RETURN outputs carried by standard rules
 
@@ -190,6 +191,12 @@ class Job:
     ntime: int
     target: Target
     serial: int = 0
+    version_rolling: bool = False  # ask about each nonce with a whole group of versions
+
+    def __post_init__(self) -> None:
+        """Raise PlanError where versions are to be rolled and the mask allows no whole group."""
+        if self.version_rolling and not self.version_groups:
+            raise PlanError(f"a mask of {self.version_mask:#010x} leaves no versions to roll")
 
     @classmethod
     def create(
@@ -200,6 +207,7 @@ class Job:
         target: Target,
         challenge: str | None = None,
         beacon: Header | None = None,
+        version_rolling: bool = False,
     ) -> Self:
         """Return the job that follows from a seed, with the challenge and beacon in its coinbase.
 
@@ -236,11 +244,38 @@ class Job:
             nbits=0x170240C3,  # mainnet's at height 953,568: what a miner expects to see
             ntime=ntime,
             target=target,
+            version_rolling=version_rolling,
         )
 
     def roll(self, k: int) -> Self:
         """Return the k-th successor: other headers altogether, told apart by its serial."""
         return replace(self, serial=self.serial + k)
+
+    @property
+    def version_groups(self) -> int:
+        """How many groups of versions the mask allows; the last one of BIP 320's is 4095."""
+        return (1 << len(self._rolled_bits)) // VERSION_GROUP
+
+    def versions(self, group: int | None) -> tuple[int, ...]:
+        """Return the 16 versions of a group, which roll the numbers from 16 * group on.
+
+        A number's bits go into the mask's bits, lowest into lowest; outside the mask the version is
+        the job's (BIP 310, version-rolling). Of no group it is the job's own version alone. Raises
+        PlanError for a group that the mask has not.
+        """
+        if group is None:
+            return (self.version,)
+        if not 0 <= group < self.version_groups:
+            raise PlanError(f"a mask of {self.version_mask:#010x} has no group {group} of versions")
+        fixed, bits = self.version & ~self.version_mask, self._rolled_bits
+        return tuple(
+            fixed | sum((number >> place & 1) << bit for place, bit in enumerate(bits))
+            for number in range(VERSION_GROUP * group, VERSION_GROUP * (group + 1))
+        )
+
+    @property
+    def _rolled_bits(self) -> list[int]:
+        return [bit for bit in range(32) if self.version_mask >> bit & 1]
 
     def header(self, share: Share) -> bytes:
         """Return the 80-byte header that a share of this job, or of a successor, stands for.
@@ -297,6 +332,7 @@ class Job:
             "ntime": self.ntime,
             "target": f"{self.target.value:064x}",
             "serial": self.serial,
+            "version_rolling": self.version_rolling,
         }
 
     @classmethod

@@ -16,6 +16,7 @@ from hwkit.cli.options import (
     store_option,
     threads_option,
     until_interrupted,
+    version_rolling_option,
 )
 from hwkit.errors import HwkitError
 from hwkit.harness.plan import Plan, fraction, seconds
@@ -45,6 +46,7 @@ EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
     "--beacon", metavar="HEADER", help="A recent block header (160 hex digits), likewise."
 )
 @click.option("--plan", "only_plan", is_flag=True, help="Say how long and how precise, and stop.")
+@version_rolling_option
 @threads_option
 @affinity_option
 @store_option
@@ -62,6 +64,7 @@ def command(
     affinity: tuple[int, ...] | None,
     store: str | None,
     *,
+    version_rolling: bool,
     only_plan: bool,
     as_json: bool,
 ) -> None:
@@ -72,7 +75,13 @@ def command(
     that a short measurement finds fastest, on each type of core; null measures the harness itself.
     """
     hashers = find_hashers(addresses, threads, affinity)
-    given = {"seed": seed, "challenge": challenge, "beacon": beacon, "warmup_s": warmup_s}
+    given = {
+        "seed": seed,
+        "challenge": challenge,
+        "beacon": beacon,
+        "warmup_s": warmup_s,
+        "version_rolling": version_rolling,
+    }
     if time_s is not None:
         given["time_s"] = time_s
     elif precision is not None and preset is None:

@@ -13,7 +13,7 @@ from hwkit.errors import PlanError
 from hwkit.hashers import cpu, cpuinfo, native
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.prove import Check, agree, prove, prove_sha256
-from hwkit.prove.questions import MINED
+from hwkit.prove.questions import MINED, ROLLED
 from hwkit.sha256d import plain_sha256
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ PLAIN_CHECKPOINTS = 1
 
 @click.command("check")
 @click.argument("addresses", nargs=-1, metavar="[ADDRESS]...")
-@click.option("--full", is_flag=True, help="Also hold all kernels to one another over 2^24 nonces.")
+@click.option("--full", is_flag=True, help="Also hold all kernels to one another over millions.")
 @json_option
 def command(addresses: tuple[str, ...], *, full: bool, as_json: bool) -> None:
     """Prove kernels (all of this machine, or those at ADDRESS) against the reference.
@@ -51,11 +51,12 @@ def command(addresses: tuple[str, ...], *, full: bool, as_json: bool) -> None:
         others += [(f"sha256: {name}", check) for name, check in _sha256()]
         others.append(("kernels offered", _offered()))
     if full and len(kernels) > 1:
-        others += zip(
-            [f"{kernel.name} = {kernels[0].name}" for kernel in kernels[1:]],
-            agree(kernels, MINED),
-            strict=True,
-        )
+        for question, what in ((MINED, ""), (ROLLED, ", version rolling")):
+            others += zip(
+                [f"{kernel.name} = {kernels[0].name}{what}" for kernel in kernels[1:]],
+                agree(kernels, question),
+                strict=True,
+            )
     for name, check in others:
         say(f"{_word(check)}  {name:<20} {check.fault or check.name}")
     passed = all(proof["verdict"] == "PASS" for proof in proofs) and all(

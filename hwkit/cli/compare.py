@@ -16,10 +16,11 @@ from hwkit.cli.options import (
     store_option,
     threads_option,
     until_interrupted,
+    version_rolling_option,
 )
 from hwkit.errors import PlanError
 from hwkit.harness.comparison import FEWEST, RUN_TO_RUN, Comparison, compare
-from hwkit.harness.plan import Plan, fraction, percent, seconds
+from hwkit.harness.plan import Plan, beside, fraction, percent, seconds
 from hwkit.units import Figure, plain
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from hwkit.harness.session import Session
     from hwkit.protocols import Hasher, Sink
+    from hwkit.records import Record
 
 TURN_S = 0.05  # short turns: the more pairs, the less a drifting machine matters
 DISTURBING = {"FewWindows", "NotSteady", "Throttled", "Oversubscribed", "Quota"}
@@ -41,6 +43,7 @@ LIVE_PRECISION = 0.004  # leaves room inside the ±1 % of SAME
 @click.option("--time", "time_s", callback=read_with(seconds), help="Live: at most so long each.")
 @click.option("--precision", callback=read_with(fraction), help="Live: stop when so precise.")
 @click.option("--mixed", is_flag=True, help="Rank unlike against unlike all the same.")
+@version_rolling_option
 @threads_option
 @affinity_option
 @store_option
@@ -55,6 +58,7 @@ def command(
     store: str | None,
     *,
     mixed: bool,
+    version_rolling: bool,
     as_json: bool,
 ) -> None:
     """Compare A with B: two records by their ids, or two devices by their addresses.
@@ -63,16 +67,19 @@ def command(
     interval lies within ±1 %), FASTER, SLOWER or AMBIGUOUS. Devices are measured now, in turns.
     """
     from hwkit.records import Store  # noqa: PLC0415
-    from hwkit.records.differences import differences, refuse_unlike  # noqa: PLC0415
+    from hwkit.records.differences import differences, refuse_unlike, unlike  # noqa: PLC0415
 
     records = Store(store)
     live = [":" in name or name == "null" for name in (a, b)]
     if any(live) and not all(live):
         raise PlanError(f"{a} and {b}: compare two records or two addresses, not one of each")
+    if version_rolling and not any(live):
+        raise PlanError("--version-rolling is of live devices: a record says what work it is of")
     interrupted = False
     if all(live):
         hashers = [each for name in (a, b) for each in find_hashers([name], threads, affinity)]
-        session = _measure(records, hashers, time_s, precision)
+        plan = _plan(time_s, precision, version_rolling=version_rolling)
+        session = _measure(records, hashers, plan)
         interrupted = any(entry.state == "interrupted" for entry in session.entries)
         runs = [entry.run.id for entry in session.entries if entry.run]
         for entry in session.entries:
@@ -99,25 +106,31 @@ def command(
         ),
     )
     if as_json:
-        print_json(_document(left.id, right.id, differing, result))
+        print_json(_document(left.id, right.id, differing, unlike(differing), result))
     else:
-        _print(one, other, differing, result)
+        _print(left, right, differing, unlike(differing), result)
     sys.exit(130 if interrupted else 0)
+
+
+def _plan(time_s: float | None, precision: float | None, *, version_rolling: bool) -> Plan:
+    if precision is None and time_s is None:
+        precision = LIVE_PRECISION
+    return Plan(
+        time_s=time_s or LIVE_S,
+        precision=precision,
+        turn_s=TURN_S,
+        version_rolling=version_rolling,
+    )
 
 
 def _measure(
     records: Any,  # noqa: ANN401 - Store, imported on use
     hashers: list[Hasher],
-    time_s: float | None,
-    precision: float | None,
+    plan: Plan,
 ) -> Session:
     from hwkit.report.terminal import Live  # noqa: PLC0415
 
-    if precision is None and time_s is None:
-        precision = LIVE_PRECISION
-    plan = Plan(time_s=time_s or LIVE_S, precision=precision, turn_s=TURN_S)
     click.echo(plan.estimate([hasher.spec.name for hasher in hashers]), err=True)
-
     with until_interrupted() as stop:
         session = pair(plan, hashers, records, stop)
         with Live(session) as live:
@@ -142,37 +155,43 @@ def pair(plan: Plan, hashers: Sequence[Hasher], sink: Sink, stop: threading.Even
 
 
 def _document(
-    a: str, b: str, differing: dict[str, tuple[Any, Any]], result: Comparison
+    a: str, b: str, differing: dict[str, tuple[Any, Any]], mixed: list[str], result: Comparison
 ) -> dict[str, Any]:
     return {
         "a": a,
         "b": b,
         "differences": {name: list(pair) for name, pair in differing.items()},
+        "mixed": mixed,
         **result.to_json(),
     }
 
 
 def _print(
-    a: dict[str, Any],
-    b: dict[str, Any],
+    a: Record,
+    b: Record,
     differing: dict[str, tuple[Any, Any]],
+    mixed: list[str],
     result: Comparison,
 ) -> None:
     for name, (left, right) in differing.items():
         click.echo(plain(f"{name}: {left} against {right}"))
     if not differing:
         click.echo("Nothing else differs.")
-    for name, document in (("A", a), ("B", b)):
+    for name, record in (("A", a), ("B", b)):
+        document = record.document
         said = "; ".join(f"{c['caveat']} {c['finding']}" for c in document["caveats"])
         rate = document["figures"].get("hashrate")
         shown = "no hashes" if rate is None else str(Figure.from_json(rate))
+        shown += beside(record.work)
         line = f"{name}: {document['device']['name']} {shown}{said and f' ({said})'}"
         click.echo(plain(line))
     if not result.paired:
         click.echo(f"Two runs, apart: ±{percent(RUN_TO_RUN)} are allowed for what changed between.")
+    for what in mixed:
+        click.echo(plain(f"Unlike is ranked against unlike, as --mixed asks for: {what}."))
     ratio, kind = result.ratio, "pairs" if result.paired else "windows each"
     click.echo(
-        f"{plain(a['device']['name'])} / {plain(b['device']['name'])} = {ratio.value:.4f} "
+        f"{' / '.join(plain(x.document['device']['name']) for x in (a, b))} = {ratio.value:.4f} "
         f"({ratio.lo:.4f} to {ratio.hi:.4f}, 99 %), {result.rate}, {result.windows} {kind}"
     )
     click.echo(f"A is {result.word}" + ("" if result.word == "AMBIGUOUS" else _than(result.word)))

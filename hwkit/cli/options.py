@@ -36,6 +36,11 @@ threads_option = click.option(
     type=click.IntRange(1, 4096),
     help="Threads of each CPU kernel. [default: one a processor that it may use]",
 )
+version_rolling_option = click.option(
+    "--version-rolling",
+    is_flag=True,
+    help="Roll versions (BIP 320), 16 a nonce: other work, never ranked against nonces only.",
+)
 
 
 def read_with(read: Callable[[str], Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hwkit.errors import NoDriver, WrongHash
 from hwkit.hashers import cpu, native
 from hwkit.hashers.reference import ReferenceKernel
-from hwkit.protocols import Audit
+from hwkit.protocols import Audit, Hit
 from hwkit.prove import prove
 from hwkit.work import Share
 
@@ -52,8 +52,9 @@ class Auditor:
         for span in random.sample(spans, len(spans)):
             if budget <= 0:
                 break
-            count = min(span.count, budget)
-            budget -= count
+            versions = len(job.versions(span.group))
+            count = min(span.count, max(1, budget // versions))
+            budget -= count * versions
             if count:
                 first = span.first + random.randrange(span.count - count + 1)
                 audits.append(
@@ -62,28 +63,35 @@ class Auditor:
         return audits
 
     def _scan(self, job: Job, shares: Sequence[Share], window: int, span: Span) -> Audit:
-        first, count = span.first, span.count
+        first, count, versions = span.first, span.count, job.versions(span.group)
         blank = Share(span.serial, span.extranonce2, job.ntime, job.version, 0)
-        header = job.header(blank)
+        header, nonces = job.header(blank), range(first, first + count)
         began = time.thread_time_ns()
-        found = {
-            hit.nonce for hit in self.kernel.scan(header, job.target, range(first, first + count))
-        }
+        # A nonce-only scan is asked for as the hasher asks for it: without versions.
+        asked = () if span.group is None else versions
+        found = set(self.kernel.scan(header, job.target, nonces, asked))
         took = time.thread_time_ns() - began
         if took > 0:
-            self._rate_h_s = count * 1e9 / took
+            self._rate_h_s = span.hashes * 1e9 / took
         reported = {
-            share.nonce
+            Hit(share.nonce, share.version)
             for share in shares
             if (share.serial, share.extranonce2) == (span.serial, span.extranonce2)
             and first <= share.nonce < first + count
+            and share.version in versions
         }
-        for nonce in sorted(found ^ reported):
-            came, expected = ("nothing", "a hit") if nonce in found else ("a hit", "nothing")
+        for hit in sorted(found ^ reported):
+            came, expected = ("nothing", "a hit") if hit in found else ("a hit", "nothing")
             raise WrongHash(
-                f"an audit by {self.kernel.name} differs", header, nonce, came, expected
+                f"an audit by {self.kernel.name} differs",
+                job.header(replace(blank, version=hit.version)),
+                hit.nonce,
+                came,
+                expected,
             )
-        return Audit(window, span.serial, span.extranonce2, first, count, len(found))
+        return Audit(
+            window, span.serial, span.extranonce2, first, count, len(found), group=span.group
+        )
 
 
 def auditor_for(names: Collection[str]) -> Auditor | None:

@@ -173,7 +173,7 @@ def _audit(audits: Sequence[Audit]) -> dict[str, Any]:
     hits = sum(audit.hits for audit in audits)
     return {
         "chunks": len(audits),
-        "nonces": sum(audit.count for audit in audits),
+        "nonces": sum(audit.hashes for audit in audits),  # with each version, where rolled
         "hits": hits,
         # A kernel that leaves out more than this fraction would have been caught 95 times in 100.
         "missing_at_most": 1 - 0.05 ** (1 / hits) if hits else None,

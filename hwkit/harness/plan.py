@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TURN_S = 0.25
 TURN_COST_S = 0.08  # starting, reporting once before the window opens, auditing, committing
 USUAL_SPREAD = 0.03  # of windows on a machine that does other things too
+NONCES_ONLY, VERSION_ROLLING = "nonces only", "version rolling"  # unlike work, so never ranked
 _UNITS_S = {"ms": 0.001, "s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -31,6 +32,7 @@ class Plan:
     seed: str = field(default_factory=lambda: secrets.token_hex(16))
     challenge: str | None = None
     beacon: str | None = None  # 160 hex digits
+    version_rolling: bool = False  # BIP 320: each nonce with 16 versions, which share a schedule
 
     def __post_init__(self) -> None:
         """Raise PlanError for what cannot be measured."""
@@ -57,6 +59,11 @@ class Plan:
         """Return the plan with another precision; None runs its whole time."""
         return replace(self, precision=precision)
 
+    @property
+    def work(self) -> str:
+        """What kind of work it measures: only like is ranked against like."""
+        return VERSION_ROLLING if self.version_rolling else NONCES_ONLY
+
     def job(self, ntime: int, target: Target, entry: int = 0) -> Job:
         """Return the job that this plan's seed, challenge and beacon make for its n-th hasher.
 
@@ -68,6 +75,7 @@ class Plan:
             target=target,
             challenge=self.challenge,
             beacon=None if self.beacon is None else Header.from_hex(self.beacon),
+            version_rolling=self.version_rolling,
         )
 
     def estimate(self, names: Sequence[str]) -> str:
@@ -82,7 +90,7 @@ class Plan:
             "" if self.precision is None else f", less where ±{percent(self.precision)} is reached"
         )
         return (
-            f"{what} {duration(self.time_s)}{' each' * (len(names) > 1)}: "
+            f"{what} {duration(self.time_s)}{' each' * (len(names) > 1)}{beside(self.work)}: "
             f"at most {duration(longest_s)}{early}. "
             f"Windows that spread {percent(USUAL_SPREAD)} allow about ±{percent(reach)}."
         )
@@ -90,6 +98,11 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """Return every field."""
         return asdict(self)
+
+
+def beside(work: str) -> str:
+    """Return what stands beside a figure to say of what work it is: of nonces only, nothing."""
+    return "" if work == NONCES_ONLY else f", {work}"
 
 
 def seconds(text: str) -> float:

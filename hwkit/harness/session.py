@@ -300,6 +300,7 @@ class Session:
                     if isinstance(entry.hasher, KernelHasher) and spec.resource == cpu.RESOURCE
                     else {}
                 ),
+                "work": self.plan.work,
                 "details": dict(spec.details),
             },
             "proof": entry.proof.to_json() if entry.proof else None,

@@ -46,29 +46,40 @@ class Tally:
         if self.basis is Basis.COUNTED:
             if not all(self._possible(span) for span in progress.scanned):
                 raise ProtocolError("nonces reported that the job does not have", b"")
-            asked = sum(span.count for span in progress.scanned)
+            if any(self._is_other_work(span) for span in progress.scanned):
+                rolled = "version rolling" if self.job.version_rolling else "no rolled version"
+                raise ProtocolError(f"other work reported than asked for, {rolled}", b"")
+            asked = sum(span.hashes for span in progress.scanned)
             if progress.hashes != asked:
                 raise ProtocolError(f"{progress.hashes} hashes reported for {asked} nonces", b"")
             self.spans += [(progress.at, span) for span in progress.scanned]
 
     def close(self) -> None:
-        """Check the turn as a whole: no nonce counted twice, no share from a nonce not counted.
+        """Check the turn as a whole: no header counted twice, no share from one not counted.
 
         Raises ProtocolError, or WrongHash for a share.
         """
         if self.basis is not Basis.COUNTED:
             return
-        stretches: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
+        # No version is in two groups, so that spans of unlike groups cannot overlap.
+        stretches: dict[tuple[int, bytes, int | None], list[tuple[int, int]]] = {}
         for _, span in self.spans:
             stretch = (span.first, span.first + span.count)
-            stretches.setdefault((span.serial, span.extranonce2), []).append(stretch)
+            key = span.serial, span.extranonce2, span.group
+            stretches.setdefault(key, []).append(stretch)
         for counted in stretches.values():
             counted.sort()
             for (_, end), (first, _) in pairwise(counted):
                 if first < end:
                     raise ProtocolError(f"nonces from {first:#x} on were counted twice", b"")
+        groups = {
+            version: group
+            for group in {group for _, _, group in stretches}
+            for version in self.job.versions(group)
+        }
         for _, share in self.shares:
-            counted = stretches.get((share.serial, share.extranonce2), [])
+            group = groups.get(share.version, -1)  # which is none
+            counted = stretches.get((share.serial, share.extranonce2, group), [])
             place = bisect_right(counted, (share.nonce, 1 << 33)) - 1
             if place < 0 or share.nonce >= counted[place][1]:
                 raise self._wrong("a share from a nonce that was not counted", share)
@@ -85,7 +96,12 @@ class Tally:
             and len(span.extranonce2) == self.job.extranonce2_size
             and span.count >= 0
             and 0 <= span.first <= span.first + span.count <= NONCES
+            and (span.group is None or 0 <= span.group < self.job.version_groups)
         )
+
+    def _is_other_work(self, span: Span) -> bool:
+        """Rolled versions are the whole of a run's work or nothing of it."""
+        return (span.group is not None) != self.job.version_rolling
 
     def _credit(self, share: Share) -> None:
         if share.serial != self.job.serial:

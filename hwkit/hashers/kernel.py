@@ -121,10 +121,10 @@ class KernelHasher:
             if processor is not None:
                 topology.pin(processor)  # this thread ends with the run: nothing to undo
             while not (stop.is_set() or halt.is_set()):
-                span, header = nonces.take(count)
+                span, header, versions = nonces.take(count)
                 began, began_cpu = time.monotonic_ns(), time.thread_time_ns()
                 hits = kernel.scan(
-                    header, nonces.job.target, range(span.first, span.first + span.count)
+                    header, nonces.job.target, range(span.first, span.first + span.count), versions
                 )
                 busy = time.thread_time_ns() - began_cpu
                 shares = tuple(
@@ -151,33 +151,38 @@ class _Chunk:
 
 
 class _Nonces:
-    """Deals out the nonces of a job: each once, extranonce2 rolled when 2^32 are used up."""
+    """Deals out the nonces of a job: each once, and then again with what can be rolled.
+
+    That is the group of versions where the job rolls them, and extranonce2 when those are used up.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.begin = threading.Event()
         self._lock = threading.Lock()
         self._first = 0
-        self._extranonce2 = 0
-        self._header = self._build()
+        self._groups = job.version_groups if job.version_rolling else 1
+        self._rolled = 0  # how often
+        self._build()
 
-    def take(self, count: int) -> tuple[Span, bytes]:
+    def take(self, count: int) -> tuple[Span, bytes, tuple[int, ...]]:
         with self._lock:
             if self._first == NONCES:
                 self._first = 0
-                self._extranonce2 += 1
-                self._header = self._build()
+                self._rolled += 1
+                self._build()
             count = min(count, NONCES - self._first)
-            span = Span(self.job.serial, self._roll(), self._first, count)
+            span = Span(self.job.serial, self._extranonce2, self._first, count, self._group)
             self._first += count
-            return span, self._header
+            return span, self._header, self._versions
 
-    def _roll(self) -> bytes:
-        return self._extranonce2.to_bytes(self.job.extranonce2_size, "little")
-
-    def _build(self) -> bytes:
+    def _build(self) -> None:
         job = self.job
-        return job.header(Share(job.serial, self._roll(), job.ntime, job.version, 0))
+        number, group = divmod(self._rolled, self._groups)
+        self._extranonce2 = number.to_bytes(job.extranonce2_size, "little")
+        self._group = group if job.version_rolling else None
+        self._versions = job.versions(group) if job.version_rolling else ()
+        self._header = job.header_of(job.serial, self._extranonce2, job.ntime, job.version, 0)
 
 
 class _Reporter:
@@ -220,7 +225,7 @@ class _Reporter:
         return Progress(
             at=self._last,
             shares=tuple(share for chunk in chunks for share in chunk.shares),
-            hashes=sum(chunk.span.count for chunk in chunks),
+            hashes=sum(chunk.span.hashes for chunk in chunks),
             busy_ns=sum(chunk.busy_ns for chunk in chunks),
             scanned=tuple(chunk.span for chunk in chunks),
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import NoDevice, NoDriver, PlanError
 from hwkit.protocols import Hit
-from hwkit.work import NONCES
+from hwkit.work import NONCES, VERSION_GROUP
 
 try:
     from hwkit.hashers import _native
@@ -19,11 +19,11 @@ else:
     MISSING = None
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hwkit.work import Target
 
-PIECE = 1 << 22  # nonces in one call into C: a second or two at most without a look at Python
+PIECE = 1 << 22  # hashes in one call into C: a second or two at most without a look at Python
 
 
 class NativeKernel:
@@ -47,9 +47,11 @@ class NativeKernel:
             version = int.from_bytes(header[:4], "little")
             return [Hit(nonce, version) for nonce in self._scan(header, target, nonces)]
         found = [
-            (nonce, place)
-            for place, version in enumerate(versions)
-            for nonce in self._scan(version.to_bytes(4, "little") + header[4:], target, nonces)
+            (nonce, first + place)
+            for first in range(0, len(versions), VERSION_GROUP)
+            for nonce, place in self._scan_versions(
+                header, target, nonces, list(versions[first : first + VERSION_GROUP])
+            )
         ]
         return [Hit(nonce, versions[place]) for nonce, place in sorted(found)]
 
@@ -57,24 +59,56 @@ class NativeKernel:
         hits = _native.ffi.new("uint32_t[]", self.capacity)
         found = _native.ffi.new("uint32_t *")
         limit = target.to_bytes()
-        first, stop = nonces.start, nonces.stop
         all_hits: list[int] = []
-        while first < stop:
+
+        def ask(first: int, count: int) -> int:
             done = _native.lib.hwk_scan(
+                self._entry, header, limit, first, count, hits, self.capacity, found
+            )
+            all_hits.extend(hits[0 : found[0]])
+            return done
+
+        self._ask_for_all(nonces, PIECE, ask)
+        return all_hits
+
+    def _scan_versions(
+        self, header: bytes, target: Target, nonces: range, versions: list[int]
+    ) -> list[tuple[int, int]]:
+        """Return the hits of at most 16 versions: the nonce, and the version's place."""
+        hits = _native.ffi.new("uint32_t[]", self.capacity)
+        places = _native.ffi.new("uint8_t[]", self.capacity)
+        found = _native.ffi.new("uint32_t *")
+        limit = target.to_bytes()
+        all_hits: list[tuple[int, int]] = []
+
+        def ask(first: int, count: int) -> int:
+            done = _native.lib.hwk_scan_versions(
                 self._entry,
                 header,
                 limit,
+                versions,
+                len(versions),
                 first,
-                min(stop - first, PIECE),
+                count,
                 hits,
+                places,
                 self.capacity,
                 found,
             )
+            all_hits.extend(zip(hits[0 : found[0]], places[0 : found[0]], strict=True))
+            return done
+
+        self._ask_for_all(nonces, PIECE // len(versions), ask)
+        return all_hits
+
+    def _ask_for_all(self, nonces: range, piece: int, ask: Callable[[int, int], int]) -> None:
+        """Ask piece by piece, and again from where a call has ended early."""
+        first = nonces.start
+        while first < nonces.stop:
+            done = ask(first, min(nonces.stop - first, piece))
             if done < 0:
                 raise NoDevice(self.name, "this processor does not run it")
-            all_hits.extend(hits[0 : found[0]])
             first += done
-        return all_hits
 
 
 def kernels() -> list[NativeKernel]:

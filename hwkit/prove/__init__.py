@@ -122,6 +122,8 @@ def _compare(
             (g.nonce for g, e in zip(got, expected, strict=False) if g != e), got[-1].nonce
         )
         fault = "out of order" if len(got) == len(expected) else "reported twice"
+        if len(got) < len(expected):  # of a version that was asked about twice
+            fault = "missed"
     return Check(name, number, f"{question}: nonce {nonce:#010x} {fault}", nonce)
 
 

@@ -13,7 +13,7 @@ from hwkit.vectors import mainnet_headers
 from hwkit.work import MAX_TARGET, NONCES, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from hwkit.protocols import Kernel
 
@@ -22,6 +22,9 @@ HALF = Target(MAX_TARGET >> 1)  # a wrong hash shows at every other nonce
 QUARTER = Target(MAX_TARGET >> 2)  # dense enough for a hit in most steps of every width
 SPARSE = Target(MAX_TARGET >> 6)
 WINDOW = 35  # around a mainnet nonce: more than two steps of the widest vector kernel
+SIXTEEN = tuple(0x20000000 | number << 13 for number in range(16))  # as BIP 320 rolls them
+FEW = 5  # nonces, where each is asked about with 16 versions: they are a step's lanes there
+_LOW = (1 << 224) - 1  # all words of a hash but the top one
 MOST_LANES = 64  # of a very wide kernel (a GPU's launch) so many lanes are looked at one by one
 
 
@@ -36,8 +39,9 @@ class Question:
 
     def __str__(self) -> str:
         """Say where in the nonce space, and how hard."""
+        versions = f"{len(self.versions)} versions, " if self.versions else ""
         return (
-            f"nonces {self.nonces.start:#x} to {self.nonces.stop:#x}, "
+            f"nonces {self.nonces.start:#x} to {self.nonces.stop:#x}, {versions}"
             f"target {self.target.value:064x}, header {self.header[:76].hex()[:16]}..."
         )
 
@@ -133,11 +137,10 @@ def lanes(kernel: Kernel) -> list[Question]:
     nonces = range(first, first + width)
     hashes = _hashes(header[:76], nonces)
     chosen = range(0, width, max(1, width // MOST_LANES))
-    low = (1 << 224) - 1
     return [
         Question(header, Target(value), nonces)
         for lane in sorted({*chosen, width - 1})
-        for value in (hashes[lane], hashes[lane] - 1, hashes[lane] & ~low, hashes[lane] | low)
+        for value in (hashes[lane], hashes[lane] - 1, hashes[lane] & ~_LOW, hashes[lane] | _LOW)
     ]
 
 
@@ -164,25 +167,15 @@ def overflow(kernel: Kernel) -> list[Question]:
 
 def every_target(kernel: Kernel) -> list[Question]:
     """From 0 to 2^256 - 1, over the values at which a signed or partial comparison turns wrong."""
-    values = [0, 1, MAX_TARGET]
-    for bit in (31, 32, 63, 64, 191, 192, 223, 224, 225, 247, 248, 254, 255):
-        values += [(1 << bit) - 1, 1 << bit, (1 << bit) + 1]
     header = _header("every target")
     nonces = range(5, 5 + 4 * min(kernel.lanes, MOST_LANES) + 3)
-    return [Question(header, Target(value), nonces) for value in values]
+    return [Question(header, target, nonces) for target in _targets()]
 
 
 def every_byte(kernel: Kernel) -> list[Question]:
     """Headers that differ in one byte: each byte must reach the hash, from its own place."""
-    header = _header("every byte")
-    return [
-        Question(
-            header[:at] + bytes([header[at] ^ 0xFF]) + header[at + 1 :],
-            QUARTER,
-            range(0x01020304, 0x01020304 + min(kernel.lanes, MOST_LANES) + 8),
-        )
-        for at in range(76)
-    ]
+    nonces = range(0x01020304, 0x01020304 + min(kernel.lanes, MOST_LANES) + 8)
+    return [Question(header, QUARTER, nonces) for header in _changed_headers()]
 
 
 def stretches(kernel: Kernel) -> list[Question]:
@@ -195,17 +188,79 @@ def stretches(kernel: Kernel) -> list[Question]:
 
 
 def versions(kernel: Kernel) -> list[Question]:
-    """Rolled versions: every hit with its version, in order, more than fit in one call, too."""
+    """Rolled versions, as many and in whatever order: every hit with its version, in that order.
+
+    Around 16, which a step may hash together, and around two steps; some that stand there twice,
+    in one step or in two; and some that differ in one of their bytes only.
+    """
     header = _header("versions")
     nonces = range(3, 3 + 2 * kernel.lanes + 1)
-    last = range(NONCES - kernel.lanes - 1, NONCES)
-    many = range(1 + kernel.capacity // 4)
-    rolled = tuple(0x20000000 | n << 13 for n in (0, 1, 2, 0xFFFF))
+    numbers = [range(n) for n in (1, 2, 4, 15, 16, 17, 31, 32, 33)]
+    some = [_rolled(among) for among in numbers]
+    some += [sixteen[::-1] for sixteen in some[3:6]]
+    twice = (n // 2 for n in range(16)), (n % 16 for n in range(20)), [7] * 16
+    some += [_rolled(among) for among in twice]
+    some += [tuple(0x20000000 ^ n << 8 * byte for n in range(3, 19)) for byte in range(4)]
+    some += [tuple(0x20000000 ^ 1 << bit for bit in range(32)), _rolled([0, 1, 2, 0xFFFF])]
     return [
-        Question(header, target, nonces, some)
-        for target in (QUARTER, ALL)
-        for some in (rolled[:1], rolled, rolled[::-1])
-    ] + [Question(header, ALL, nonces, rolled) for nonces in (last, many)]
+        Question(header, target, nonces, among) for target in (QUARTER, ALL) for among in some
+    ] + [Question(header, ALL, range(NONCES - kernel.lanes - 1, NONCES), some[2])]
+
+
+def every_version(_: Kernel) -> list[Question]:
+    """At each of 16 places: a hash equal to the target is a hit, one above it by 1 is none.
+
+    As with lanes, targets around the hash's top word ask whether the lower ones are looked at.
+    """
+    header, nonces = _header("every version"), range(1 << 31, (1 << 31) + FEW)
+    questions = []
+    for place, version in enumerate(SIXTEEN):
+        prefix = version.to_bytes(4, "little") + header[4:76]
+        value = _hashes(prefix, nonces)[place % FEW]
+        limits = (value, value - 1, value & ~_LOW, value | _LOW)
+        questions += [Question(header, Target(limit), nonces, SIXTEEN) for limit in limits]
+    return questions
+
+
+def version_overflow(kernel: Kernel) -> list[Question]:
+    """More hits than one call returns, where a nonce has several: none of them is lost or repeated.
+
+    Where all meet the target, 16 hits a nonce end at the end of most lists, 15 or 17 in the middle;
+    where some do, lists end anywhere.
+    """
+    header, each = _header("version overflow"), max(1, kernel.capacity // 16)
+    several = [(SIXTEEN, each), (SIXTEEN, each + 1)]
+    several += [(_rolled(range(n)), each + each // 8 + 3) for n in (15, 17)]
+    return [Question(header, ALL, range(9, 9 + length), some) for some, length in several] + [
+        Question(header, target, range(9, 9 + 4 * each), SIXTEEN) for target in (HALF, QUARTER)
+    ]
+
+
+def rolled_work(_: Kernel) -> list[Question]:
+    """What was asked of nonces above, of 16 versions of a few: other code may answer that.
+
+    Headers of all eras at their own target, at their hash and below it, their version at each
+    place; every target, every byte but the versions'; ends, counts, carries, and a longer stretch.
+    """
+    questions = []
+    for number, raw in enumerate(tuple(mainnet_headers().values())[::32]):
+        own, nonce = (int.from_bytes(raw[at : at + 4], "little") for at in (0, 76))
+        first = min(max(0, nonce - number % FEW), NONCES - FEW)
+        among = tuple(own ^ (n ^ number % 16) << 13 for n in range(16))
+        value = int.from_bytes(sha256d(raw), "little")
+        of_its_own = Target.from_nbits(int.from_bytes(raw[72:76], "little"))
+        nonces, targets = range(first, first + FEW), (of_its_own, Target(value), Target(value - 1))
+        questions += [Question(raw, target, nonces, among) for target in targets]
+    header, nonces = _header("rolled work"), range(0x01020304, 0x01020304 + FEW)
+    questions += [Question(header, target, nonces, SIXTEEN) for target in _targets()]
+    questions += [Question(each, QUARTER, nonces, SIXTEEN) for each in _changed_headers()[4:]]
+    for count in range(2 * FEW):
+        edges = (range(count), range(NONCES - count, NONCES))
+        questions += [Question(header, ALL, edge, SIXTEEN) for edge in edges]
+    for bit in (8, 16, 24, 31):
+        edge = range((1 << bit) - FEW, (1 << bit) + FEW)
+        questions.append(Question(header, HALF, edge, SIXTEEN))
+    return [*questions, Question(header, SPARSE, range(1000, 1300), SIXTEEN)]
 
 
 CHECKS: dict[str, Callable[[Kernel], list[Question]]] = {
@@ -221,7 +276,30 @@ CHECKS: dict[str, Callable[[Kernel], list[Question]]] = {
     "every header byte": every_byte,
     "stretches": stretches,
     "versions": versions,
+    "every version": every_version,
+    "version overflow": version_overflow,
+    "rolled work": rolled_work,
 }
+
+
+def _targets() -> list[Target]:
+    values = [0, 1, MAX_TARGET]
+    for bit in (31, 32, 63, 64, 191, 192, 223, 224, 225, 247, 248, 254, 255):
+        values += [(1 << bit) - 1, 1 << bit, (1 << bit) + 1]
+    return [Target(value) for value in values]
+
+
+def _changed_headers() -> list[bytes]:
+    """Return headers that differ from one another in one byte, of which each is changed once."""
+    header = _header("every byte")
+    return [
+        header[:at] + bytes([header[at] ^ 0xFF]) + header[at + 1 :] for at in range(len(header) - 4)
+    ]
+
+
+def _rolled(numbers: Iterable[int]) -> tuple[int, ...]:
+    """Return versions as BIP 320 rolls them."""
+    return tuple(0x20000000 | number << 13 for number in numbers)
 
 
 def _header(name: str) -> bytes:
@@ -231,6 +309,7 @@ def _header(name: str) -> bytes:
 
 
 MINED = Question(_header("mined"), Target(MAX_TARGET >> 14), range(1 << 31, (1 << 31) + (1 << 24)))
+ROLLED = replace(MINED, nonces=MINED.nonces[: 1 << 18], versions=SIXTEEN)
 
 SENSELESS = (
     Question(_header("senseless"), QUARTER, range(NONCES - 1, NONCES + 1)),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import RecordError
 from hwkit.harness.figures import conditions, summarise
+from hwkit.harness.plan import NONCES_ONLY
 from hwkit.records.rows import READERS, Row, decode, encode, read_json
 from hwkit.records.shape import refuse_misshapen
 from hwkit.records.upgrades import SCHEMA, upgrade
@@ -87,6 +88,11 @@ class Record:
     def figures(self) -> dict[str, Figure]:
         """The figures as the document states them."""
         return {k: Figure.from_json(v) for k, v in self.document["figures"].items()}
+
+    @property
+    def work(self) -> str:
+        """What kind of work its figures are of: a record that does not say is of nonces only."""
+        return str(self.document["device"].get("work", NONCES_ONLY))
 
     def summary(self) -> Summary:
         """Compute the figures again from the rows."""

@@ -48,6 +48,7 @@ COLUMNS: dict[str, dict[str, Types]] = {
         "first": _WHOLE,
         "count": _WHOLE,
         "hits": _WHOLE,
+        "group": _WHOLE_OR_NONE,
     },
     "readings": {
         "meter": _TEXT,
@@ -58,6 +59,7 @@ COLUMNS: dict[str, dict[str, Types]] = {
     },
     "events": {"at": _WHOLE, "what": _TEXT},
 }
+LATER = {"group"}  # columns that chunks of before do not have: then they hold None
 TIMES = {"opened", "closed", "at"}
 CHUNK_ROWS = 2048
 LARGEST_CHUNK = 1 << 24  # bytes of JSON: far above any chunk of ours, far below any memory
@@ -84,6 +86,8 @@ def decode(kind: str, chunk: bytes) -> Iterator[Row]:
             raise RecordError(f"a chunk of {kind} goes on after its end")
         columns = read_json(text)
         for name, types in COLUMNS[kind].items():
+            if name in LATER and name not in columns:
+                columns[name] = [None] * len(columns["window"])
             _refuse_strangers(f"{kind}.{name}", columns[name], types)
             if len(columns[name]) > CHUNK_ROWS:
                 raise RecordError(f"a chunk of {kind} has more rows than {CHUNK_ROWS}")
@@ -145,6 +149,7 @@ def from_audit(audit: Audit) -> Row:
         audit.first,
         audit.count,
         audit.hits,
+        audit.group,
     )
 
 
@@ -168,8 +173,8 @@ def to_share(row: Row) -> CreditedShare:
 
 def to_audit(row: Row) -> Audit:
     """Return the audit of a row."""
-    window, serial, extranonce2, first, count, hits = row
-    return Audit(window, serial, bytes.fromhex(extranonce2), first, count, hits)
+    window, serial, extranonce2, first, count, hits, group = row
+    return Audit(window, serial, bytes.fromhex(extranonce2), first, count, hits, group)
 
 
 def to_reading(row: Row) -> tuple[str, Reading]:

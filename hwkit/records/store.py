@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from platformdirs import user_data_path
 
 from hwkit.errors import RecordError
+from hwkit.harness.plan import NONCES_ONLY, VERSION_ROLLING
 from hwkit.records import owner, tables
 from hwkit.records.record import Chunk, Record, canonical, parse, summary_of
 from hwkit.records.run import StoredRun
@@ -72,7 +73,8 @@ class Store:
     def listing(self) -> list[Listed]:
         """Return all records, oldest first."""
         names = ("id", "began", "device", "hashrate_h_s", "state", "digest", "owner", "touched")
-        query = sa.select(*(RECORD.c[name] for name in names)).order_by(RECORD.c.id)
+        kept = (RECORD.c[name] for name in names)
+        query = sa.select(*kept, tables.ROLLED.label("rolled")).order_by(RECORD.c.id)
 
         def look() -> list[tuple[str, Any]]:
             with self._read() as connection:
@@ -83,7 +85,8 @@ class Store:
         if any(_has_gone(state, row) for state, row in found):
             found = look()
         return [
-            Listed(row.id, row.began, row.device, state, row.hashrate_h_s) for state, row in found
+            Listed(row.id, row.began, row.device, state, row.hashrate_h_s, _work(row))
+            for state, row in found
         ]
 
     def get(self, name: str) -> Record:
@@ -199,6 +202,7 @@ class Listed:
     device: str
     state: str
     hashrate_h_s: float | None
+    work: str
 
 
 def default_url() -> str:
@@ -212,6 +216,10 @@ def _state(row: Any) -> str:  # noqa: ANN401 - a row of RECORD
         return str(row.state)
     alive = row.owner is not None and owner.is_alive(json.loads(row.owner), row.touched)
     return "running" if alive else "interrupted"
+
+
+def _work(row: Any) -> str:  # noqa: ANN401 - a row of RECORD
+    return VERSION_ROLLING if row.rolled else NONCES_ONLY
 
 
 def _has_gone(state: str, row: Any) -> bool:  # noqa: ANN401 - a row of RECORD

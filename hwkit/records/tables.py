@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from hwkit.errors import NoDriver, NotPermitted, RecordError
+from hwkit.harness.plan import VERSION_ROLLING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,11 @@ IDENTITY = sa.Table(
     sa.Column("record", sa.ForeignKey("record.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("document", sa.Text, nullable=False),
 )
+
+
+# Is it of version rolling? Not a column: stores made before would lack it, and a document has one
+# text, in which quotes inside of strings are escaped.
+ROLLED = RECORD.c.document.contains(f'"work":"{VERSION_ROLLING}"')
 
 
 def columns(document: dict[str, Any]) -> dict[str, Any]:

@@ -148,6 +148,7 @@ def _shares(record: Record) -> str:
     clock = record.document["clock"]
     latest = [_at_s(clock, window.closed) + ROLLED_AHEAD_S for window in windows]
     limit = job.target.value
+    rolled_versions = job.version_rolling or record.document["device"]["basis"] != Basis.COUNTED
     counted = [0] * len(windows)
     seen = array("Q")
     header_under, from_bytes = job.header_under, int.from_bytes
@@ -164,6 +165,8 @@ def _shares(record: Record) -> str:
             raise RecordError(f"share {number}: its nTime lies before the job or far ahead")
         if from_bytes(digest, "little") > limit:
             raise RecordError(f"share {number} (nonce {nonce:#010x}) does not meet the target")
+        if version != job.version and not rolled_versions:
+            raise RecordError(f"share {number}: its version is rolled, and only nonces were asked")
         seen.append(from_bytes(digest[:8], "little"))
         counted[index] += 1
     if len(set(seen)) != len(seen):
@@ -193,17 +196,21 @@ def _share_count(record: Record) -> str:
 def _audits(record: Record) -> str:
     windows: list[Window] = list(record.read("windows"))
     audits: list[Audit] = list(record.read("audits"))
-    stretches: dict[tuple[int, int, str], list[int]] = {}
+    job = Job.from_json(record.document["job"])
+    stretches: dict[tuple[int, int, str, int], list[int]] = {}
     for number, audit in enumerate(audits):
         if not 0 <= audit.first < audit.first + audit.count <= NONCES:
             raise RecordError(f"audit {number} is of no nonces that there are")
-        if not 0 <= audit.window < len(windows) or audit.count > windows[audit.window].hashes:
+        if not 0 <= audit.window < len(windows) or audit.hashes > windows[audit.window].hashes:
             raise RecordError(f"audit {number} is of more than its window holds")
-        place = (audit.window, audit.serial, audit.extranonce2.hex())
-        stretches.setdefault(place, []).append(number)
+        if (audit.group is not None) != job.version_rolling:
+            raise RecordError(f"audit {number} is of other work than the job")
+        for version in job.versions(audit.group):
+            place = (audit.window, audit.serial, audit.extranonce2.hex(), version)
+            stretches.setdefault(place, []).append(number)
     found = [0] * len(audits)
-    for index, _, serial, rolled, _, _, nonce in record.rows("shares") if audits else ():
-        for number in stretches.get((index, serial, rolled), ()):
+    for index, _, serial, rolled, _, version, nonce in record.rows("shares") if audits else ():
+        for number in stretches.get((index, serial, rolled, version), ()):
             first = audits[number].first
             found[number] += first <= nonce < first + audits[number].count
     for number, (audit, there) in enumerate(zip(audits, found, strict=True)):
@@ -250,6 +257,8 @@ def _job(record: Record) -> str:
     plan = Plan(**document["plan"])
     if plan.job(job.ntime, job.target, document.get("entry", 0)).roll(job.serial) != job:
         raise RecordError("the job is not the one that the plan's seed makes")
+    if record.work != plan.work:
+        raise RecordError(f"the device's work, {record.work}, is not the plan's, {plan.work}")
     if document["proof"] is not None and document["proof"]["verdict"] != "PASS":
         raise RecordError("the kernel was not proven")
     return "made by the plan's seed"

@@ -12,7 +12,7 @@ from rich.live import Live as RichLive
 from rich.table import Table
 
 from hwkit.harness.figures import wall_rate
-from hwkit.harness.plan import duration, percent
+from hwkit.harness.plan import VERSION_ROLLING, beside, duration, percent
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Live:
         spent = time.monotonic() - self._began
         left = spent / done * (len(entries) - done) if done > 0.05 * len(entries) else None
         title = f"{duration(spent)} spent" + (f", at most {duration(left)} left" if left else "")
+        title += beside(self._session.plan.work)
         table = Table(title=title, box=None, title_justify="left", pad_edge=False)
         for name in ("device", "hashrate", "windows", "state"):
             table.add_column(name, justify="left" if name in {"device", "state"} else "right")
@@ -79,13 +80,17 @@ def results(session: Session, records: Sequence[Record], store: str | None) -> N
     """
     console = _console()
     documents = [record.document for record in records]
+    rolled = any(beside(record.work) for record in records)
+    width = console.width - (len(VERSION_ROLLING) + 2 if rolled else 0)
     shown = {
         name: [cell(record) for record in records]
         for name, (cell, needs) in COLUMNS.items()
-        if console.width >= needs
+        if needs == 0 or width >= needs
     }
     if all(document["state"] == "complete" for document in documents):
         shown.pop("state", None)
+    if not rolled:
+        shown.pop("work", None)
     table = Table(box=None, pad_edge=False)
     for number, name in enumerate(shown):
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
@@ -125,11 +130,13 @@ def record_card(record: Record) -> None:
         table.add_row(plain(name), plain(text))
 
     row("record", f"{record.id}, {document['state']} ({document['why']})")
+    work = beside(record.work)
     pinned = device["details"].get("affinity")
     where = "" if pinned is None else f" on processors {pinned}"
-    row("device", f"{device['name']}, {device['threads']} threads{where}, {device['basis']}")
+    threads = f"{device['threads']} threads{where}"
+    row("device", f"{device['name']}, {threads}, {device['basis']}{work}")
     for name, figure in sorted(record.figures.items(), key=_place):
-        row(name.replace("_", " "), f"{figure} ({percent(figure.relative)})")
+        row(name.replace("_", " "), f"{figure} ({percent(figure.relative)}){work}")
     counts, audit = document["counts"], document["audit"]
     row(
         "counted",
@@ -137,7 +144,8 @@ def record_card(record: Record) -> None:
     )
     missing = audit["missing_at_most"]
     bound = "" if missing is None else f"; leaves out at most {percent(missing)} (95 %)"
-    row("audited", f"{audit['hits']} hits in {audit['nonces']:,} nonces{bound}")
+    asked = "hashes" if work else "nonces"
+    row("audited", f"{audit['hits']} hits in {audit['nonces']:,} {asked}{bound}")
     row("proof", document["proof"]["verdict"] if document["proof"] else "none")
     cpu = host["cpu"]
     virtual = {True: ", virtual", False: "", None: ""}[cpu["virtual"]]
@@ -189,6 +197,7 @@ def _spread(record: Record) -> str:
 COLUMNS: dict[str, tuple[Callable[[Record], str], int]] = {
     "kernel": (lambda record: record.document["device"]["name"], 0),
     "hashrate": (_figure("hashrate"), 0),
+    "work": (lambda record: record.work, 0),
     "spread": (_spread, 0),
     "per CPU second": (_figure("hashrate_per_cpu_second"), 70),
     "cycles/hash": (_figure("cycles_per_hash"), 80),

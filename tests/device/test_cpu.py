@@ -20,7 +20,7 @@ from hwkit.hashers.null import NullHasher
 from hwkit.hashers.reference import ReferenceKernel
 from hwkit.protocols import Hasher
 from hwkit.prove import Question, agree, prove, prove_sha256
-from hwkit.prove.questions import MINED, answer
+from hwkit.prove.questions import MINED, ROLLED, answer
 from hwkit.testing import HasherContract, KernelContract, run_for
 from hwkit.vectors import mainnet_headers
 from hwkit.work import MAX_TARGET, NONCES, Header, Job, Target
@@ -179,6 +179,13 @@ def test_all_kernels_find_the_same_hits_among_16_million(native):
     )
 
 
+def test_all_kernels_find_the_same_hits_with_rolled_versions(native):
+    checks = agree(COMPILED, ROLLED, piece=1 << 17)
+    assert [check.fault for check in checks] == [None] * (len(COMPILED) - 1)
+    hits = COMPILED[-1].scan(ROLLED.header, ROLLED.target, ROLLED.nonces, ROLLED.versions)
+    assert len(hits) == pytest.approx(256, abs=80)  # five standard deviations
+
+
 @pytest.mark.parametrize("kernel", COMPILED, ids=by_name)
 def test_every_mainnet_nonce_is_found_among_thousands(kernel):
     for height, raw in mainnet_headers().items():
@@ -197,7 +204,8 @@ def test_every_mainnet_nonce_is_found_among_thousands(kernel):
     count=st.integers(0, 200),
     bits=st.integers(0, 9),
     below=st.integers(0, MAX_TARGET),
-    versions=st.lists(st.integers(0, NONCES - 1), max_size=3, unique=True),
+    versions=st.lists(st.integers(0, NONCES - 1), max_size=3)
+    | st.lists(st.integers(0, NONCES - 1), min_size=15, max_size=18),
 )
 def test_any_question_is_answered_as_the_reference_does(
     *, kernel, header, first, count, bits, below, versions
@@ -230,16 +238,23 @@ def test_sha256_of_the_extension(native):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_any_number_of_threads_finds_the_same_over_what_it_reports(threads):
+@pytest.mark.parametrize("rolling", [False, True])
+def test_any_number_of_threads_finds_the_same_over_what_it_reports(threads, rolling):
     kernel = KERNELS[-1]
-    job = Job.create(seed=b"threads", ntime=1_700_000_000, target=Target(MAX_TARGET >> 16))
+    job = Job.create(
+        seed=b"threads",
+        ntime=1_700_000_000,
+        target=Target(MAX_TARGET >> 16),
+        version_rolling=rolling,
+    )
     run = run_for(KernelHasher.lift(kernel, "cpu", threads), job, 0.25)
-    found = {(s.extranonce2, s.nonce) for report in run.reports for s in report.shares}
+    found = {(s.extranonce2, s.nonce, s.version) for report in run.reports for s in report.shares}
     again = set()
     for span in run.spans:
         header = job.header_of(0, span.extranonce2, job.ntime, job.version, 0)
         nonces = range(span.first, span.first + span.count)
-        again |= {(span.extranonce2, h.nonce) for h in KERNELS[-1].scan(header, job.target, nonces)}
+        hits = kernel.scan(header, job.target, nonces, job.versions(span.group))
+        again |= {(span.extranonce2, hit.nonce, hit.version) for hit in hits}
     assert run.spans
     assert found == again
 

@@ -83,10 +83,19 @@ class Adorned:
 @pytest.fixture(scope="session")
 def measured(tmp_path_factory):
     """A sealed record of the reference kernel, really measured; with rows of every kind."""
-    folder = tmp_path_factory.mktemp("measured")
+    return measure(tmp_path_factory.mktemp("measured"), time_s=2.0)
+
+
+@pytest.fixture(scope="session")
+def rolling(tmp_path_factory):
+    """Another, of version rolling."""
+    return measure(tmp_path_factory.mktemp("rolling"), time_s=1.0, version_rolling=True)
+
+
+def measure(folder, **changes):
     store = Store(str(folder / "records.sqlite"))
     kernel = KernelHasher.lift(ReferenceKernel(), "cpu", 1)
-    plan = Plan(time_s=2.0, precision=None, warmup_s=0.2, turn_s=0.1, challenge="for the test")
+    plan = Plan(precision=None, warmup_s=0.2, turn_s=0.1, challenge="for the test", **changes)
     session = Session(plan, [kernel], Adorned(store), threading.Event())
     entry = session.run()[0]
     assert entry.state == "complete", entry.why

@@ -91,6 +91,7 @@ BAD_USAGE = {
     "empty challenge": ["bench", "--challenge", ""],
     "check what has no kernel": ["check", "null"],
     "compare one of each": ["compare", "last", "null"],
+    "roll versions of what was measured": ["compare", "last", "last", "--version-rolling"],
     "import from nowhere": ["records", "import", "/nowhere/x.jsonl"],
     "export and --json on one stdout": ["records", "export", "--json"],
 }
@@ -313,6 +314,74 @@ def test_what_bench_prints_is_what_verify_verifies(hwkit, path):
     tampered = hwkit("verify", record["id"], "--json")
     assert tampered.returncode == 1
     assert json.loads(tampered.stdout)["verdict"] == "FAIL"
+
+
+def test_bench_rolls_versions_where_it_is_told_to(hwkit):
+    rolled = ["--version-rolling", "--time", "1s", "--warmup", "0.1s"]
+    done = hwkit("bench", "cpu:reference", *rolled, "--json")
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads(done.stdout)["records"]
+    assert record["plan"]["version_rolling"] is True
+    assert record["device"]["work"] == "version rolling"
+    assert hwkit("verify", "last").returncode == 0
+    table = hwkit("bench", "cpu:reference", *rolled).stdout.splitlines()
+    assert "work" in table[0]
+    assert "version rolling" in table[1]
+    assert "version rolling" in hwkit("bench", "null", "--version-rolling", "--plan").stdout
+    plain = hwkit("bench", "cpu:reference", *rolled[1:]).stdout
+    assert "work" not in plain.splitlines()[0]
+    assert "version rolling" not in plain
+
+
+def test_unlike_work_is_not_ranked_unless_asked_for(hwkit, store, measured, rolling):
+    store.add(measured)
+    store.add(rolling)
+    store.close()
+    one, other = measured.id, rolling.id
+    for pair in ((one, other), (other, one)):
+        refused(hwkit("compare", *pair), 2, "work: ", "version rolling", "--mixed")
+        refused(hwkit("compare", *pair, "--json"), 2, "--mixed")
+    done = hwkit("compare", other, one, "--mixed")
+    assert done.returncode == 0
+    said = "Unlike is ranked against unlike, as --mixed asks for: "
+    assert f"{said}work: version rolling against nonces only." in done.stdout
+    assert "MH/s, version rolling" in done.stdout or "kH/s, version rolling" in done.stdout
+    mixed = json.loads(hwkit("compare", other, one, "--mixed", "--json").stdout)["mixed"]
+    assert mixed == ["work: version rolling against nonces only"]
+    assert hwkit("compare", other, other).returncode == 0
+    assert json.loads(hwkit("compare", one, one, "--json").stdout)["mixed"] == []
+
+
+def test_version_rolling_stands_beside_the_figure(hwkit, store, measured, rolling, resealed):
+    """And no text in a record makes another of it."""
+    text = '"work":"version rolling"'
+    named = resealed(measured, lambda d: (d.update(why=text), d["device"].update(name=text)))
+    for record in (named, rolling):
+        store.add(record)
+    store.close()
+    works = {
+        row["id"]: row["work"] for row in json.loads(hwkit("records", "list", "--json").stdout)
+    }
+    assert works == {named.id: "nonces only", rolling.id: "version rolling"}
+    listed = {line.split()[0]: line for line in hwkit("records", "list").stdout.splitlines()}
+    assert "H/s, version rolling" in listed[rolling.id]
+    assert "H/s, version rolling" not in listed[named.id]
+    card = hwkit("records", "show", rolling.id).stdout
+    assert "counted, version rolling" in card
+    rates = [line for line in card.splitlines() if "H/s" in line or "cycles/H" in line]
+    assert rates
+    assert all("%), version rolling" in line for line in rates)
+
+
+@pytest.mark.needs(module="hwkit.hashers._native")
+def test_live_comparisons_roll_versions_on_both_sides(hwkit):
+    asked = ["cpu:portable", "cpu:portable", "--time", "0.5s", "--version-rolling"]
+    done = hwkit("compare", *asked, "--threads", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    compared = json.loads(done.stdout)
+    for side in ("a", "b"):
+        record = json.loads(hwkit("records", "show", compared[side], "--json").stdout)
+        assert record["device"]["work"] == "version rolling"
 
 
 def test_a_broken_pipe_is_quiet(kept, store, path, resealed):

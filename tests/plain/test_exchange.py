@@ -218,12 +218,13 @@ def test_who_it_was_stays_in_the_private_table(store, path, facts, hwkit, tmp_pa
     other.close()
 
 
-def test_schema_1_still_reads(store, hwkit):
+@pytest.mark.parametrize("name", ["schema-1", "schema-1-version-rolling"])
+def test_schema_1_still_reads(store, hwkit, name):
     """A record of 2026, as it was exported then: it verifies and prints what it printed."""
-    line = (GOLDEN / "schema-1.jsonl").read_text()
+    line = (GOLDEN / f"{name}.jsonl").read_text()
     assert store.add(from_line(line))
     record = store.get("last")
     assert [finding for finding in verify(record) if not finding.passed] == []
     shown = hwkit("records", "show", "last").stdout
-    assert shown == (GOLDEN / "schema-1.txt").read_text()
+    assert shown == (GOLDEN / f"{name}.txt").read_text()
     assert to_line(record) == line.rstrip()

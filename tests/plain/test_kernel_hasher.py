@@ -3,6 +3,7 @@
 import queue
 import threading
 import time
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -36,6 +37,7 @@ class FakeKernel:
 
     def scan(self, header, target, nonces, versions=()):
         self.asked.append((header, nonces))
+        self.versions = versions
         if self.wait is not None:
             self.wait.wait()
         time.sleep(self.seconds)
@@ -60,14 +62,46 @@ def test_every_nonce_is_dealt_once_and_then_extranonce2_is_rolled():
     nonces = _Nonces(job)
     nonces._first = NONCES - 100
     dealt = [nonces.take(64) for _ in range(4)]
-    spans = [(span.extranonce2[0], span.first, span.count) for span, _ in dealt]
+    spans = [(span.extranonce2[0], span.first, span.count) for span, _, _ in dealt]
     assert spans == [(0, NONCES - 100, 64), (0, NONCES - 36, 36), (1, 0, 64), (1, 64, 64)]
-    headers = [header for _, header in dealt]
+    headers = [header for _, header, _ in dealt]
     assert headers[0] == headers[1] != headers[2] == headers[3]
-    for span, header in dealt:
+    for span, header, versions in dealt:
+        assert (span.group, span.hashes, versions) == (None, span.count, ())
         assert header == job.header_of(
             job.serial, span.extranonce2, job.ntime, job.version, nonce=0
         )
+
+
+def test_versions_are_rolled_before_extranonce2_is():
+    """A whole group of them with each nonce; the nonces that one has used up are the next one's."""
+    job = replace(new_job(), version_rolling=True)
+    nonces = _Nonces(job)
+    dealt = []
+    for _ in range(2 * job.version_groups):
+        dealt.append(nonces.take(NONCES - 100))
+        dealt.append(nonces.take(1 << 10))
+    assert [(span.first, span.count) for span, _, _ in dealt[:2]] == [
+        (0, NONCES - 100),
+        (NONCES - 100, 100),
+    ]
+    groups = [(span.extranonce2[0], span.group) for span, _, _ in dealt[::2]]
+    assert groups == [(extranonce2, group) for extranonce2 in (0, 1) for group in range(4096)]
+    for span, header, versions in (dealt[0], dealt[1], dealt[2], dealt[-1]):
+        assert versions == job.versions(span.group)
+        assert span.hashes == 16 * span.count
+        assert header == job.header_of(0, span.extranonce2, job.ntime, job.version, 0)
+
+
+def test_a_job_that_rolls_versions_is_asked_about_with_them():
+    kernel = FakeKernel(0.001)
+    job = replace(new_job(), version_rolling=True)
+    run = run_for(KernelHasher.lift(kernel, "test", 1), job, 0.1)
+    assert kernel.versions in {job.versions(span.group) for span in run.spans}
+    asked = sum(len(nonces) for _, nonces in kernel.asked)
+    assert sum(report.hashes or 0 for report in run.reports) == 16 * asked
+    run_for(KernelHasher.lift(kernel, "test", 1), new_job(), 0.1)
+    assert kernel.versions == ()
 
 
 def test_whole_headers_can_be_dealt():

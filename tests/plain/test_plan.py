@@ -1,5 +1,7 @@
 """Plans: what can be asked, and what is refused in one line."""
 
+from dataclasses import replace
+
 import pytest
 
 from hwkit.errors import PlanError
@@ -81,6 +83,14 @@ def test_the_same_seed_makes_the_same_job_and_another_another():
     one, same, other = (Plan(seed=seed).job(5, _ANY) for seed in ("a", "a", "b"))
     assert one == same
     assert one.prev_hash != other.prev_hash
+
+
+def test_version_rolling_is_other_work_on_the_same_headers():
+    plain, rolling = Plan(seed="a"), Plan(seed="a", version_rolling=True)
+    assert rolling.job(5, _ANY) == replace(plain.job(5, _ANY), version_rolling=True)
+    assert (plain.work, rolling.work) == ("nonces only", "version rolling")
+    assert "version rolling" in rolling.estimate(["cpu:a"])
+    assert "version" not in plain.estimate(["cpu:a"])
 
 
 def test_the_estimate_names_duration_and_precision():

@@ -176,6 +176,13 @@ def invent(progress):
     return replace(progress, shares=(*progress.shares, false))
 
 
+def rolled_by(progress, by):
+    """Moves all that is said of versions to another group, which was never asked about."""
+    return replace(
+        progress, scanned=tuple(replace(span, group=span.group + by) for span in progress.scanned)
+    )
+
+
 LIES = {
     "counts nonces that it never scanned": (count_more, "standard deviations off|audit"),
     "finds nothing": (find_nothing, "standard deviations off|audit"),
@@ -219,6 +226,55 @@ LIES = {
 }
 
 
+ROLLING_LIES = {
+    "counts nonces with twice the versions": (
+        lambda p: replace(rolled_by(p, 0), hashes=2 * p.hashes),
+        "hashes reported for",
+    ),
+    "rolls versions that it never scanned": (
+        lambda p: replace(p, hashes=2 * p.hashes, scanned=p.scanned + rolled_by(p, 1).scanned),
+        "standard deviations off|audit",
+    ),
+    "names other versions than it scanned": (lambda p: rolled_by(p, 1), "not counted|audit"),
+    "counts versions that the mask does not have": (
+        lambda p: rolled_by(p, 4096),
+        "nonces reported that the job does not have",
+    ),
+    "counts less than no version": (
+        lambda p: rolled_by(p, -1),
+        "nonces reported that the job does not have",
+    ),
+    "counts a group of versions twice": (
+        lambda p: replace(p, hashes=2 * p.hashes, scanned=p.scanned + p.scanned),
+        "counted twice",
+    ),
+    "finds nothing with the last version": (
+        lambda p: replace(
+            p, shares=tuple(s for s in p.shares if s.version != 0x20000000 | 15 << 13)
+        ),
+        "audit",
+    ),
+    "rolls bits outside the mask": (
+        lambda p: replace(p, shares=tuple(replace(s, version=s.version | 1) for s in p.shares)),
+        "outside the job's mask",
+    ),
+    "reports a share of another version": (
+        lambda p: replace(
+            p, shares=tuple(replace(s, version=s.version ^ 0x2000) for s in p.shares)
+        ),
+        "a false share",
+    ),
+    "does not roll at all": (
+        lambda p: replace(
+            p,
+            hashes=p.hashes // 16,
+            scanned=tuple(replace(span, group=None) for span in p.scanned),
+        ),
+        "other work reported than asked for, version rolling",
+    ),
+}
+
+
 def until_void(session):
     return any(entry.state == "void" for entry in session.entries)
 
@@ -240,6 +296,46 @@ def test_a_lie_voids_the_run_and_leaves_the_others_alone(store, name):
     if liar.run is not None:
         document = store.get(liar.run.id).document
         assert (document["state"], document["why"]) == ("void", liar.why)
+
+
+@pytest.mark.parametrize("name", ROLLING_LIES)
+def test_a_lie_about_versions_voids_the_run(store, name):
+    lie, words = ROLLING_LIES[name]
+    session = Session(
+        plan(time_s=60, turn_s=0.1, version_rolling=True),
+        [Liar(lie)],
+        store,
+        threading.Event(),
+        enough=until_void,
+    )
+    (liar,) = session.run()
+    assert liar.state == "void"
+    assert re.search(words, liar.why), liar.why
+
+
+def test_versions_that_nobody_asked_for_void_the_run(store):
+    class Rolls(Liar):
+        def run(self, job, stop):
+            yield from self._hasher.run(replace(job, version_rolling=True), stop)
+
+    (rolls,) = run(store, Rolls(None))
+    assert rolls.state == "void"
+    assert "other work reported than asked for, no rolled version" in rolls.why
+
+
+def test_version_rolling_leaves_a_record_that_says_so_and_verifies(store):
+    (entry,) = run(store, honest(), windows=4, version_rolling=True)
+    assert entry.state == "complete", entry.why
+    record = store.get(entry.run.id)
+    assert [finding for finding in verify(record) if not finding.passed] == []
+    assert record.work == "version rolling"
+    assert record.document["plan"]["version_rolling"] is True
+    assert [row.work for row in store.listing()] == ["version rolling"]
+    job = entry.job
+    assert {credited.share.version for credited in record.read("shares")} <= set(job.versions(0))
+    assert len({credited.share.version for credited in record.read("shares")}) > 1
+    assert all(window.hashes % 16 == 0 for window in entry.windows)
+    assert all(audit.group == 0 for audit in entry.audits)
 
 
 @dataclass

@@ -69,6 +69,25 @@ class SharesFromElsewhere(Bad):
         return replace(report, scanned=tuple(replace(s, first=1 << 31) for s in report.scanned))
 
 
+class IgnoresRolling(Bad):
+    """Scans nonces only, whatever the job asks for."""
+
+    def run(self, job, stop):
+        yield from super().run(replace(job, version_rolling=False), stop)
+
+
+class CountsNoncesWhereItRolls(Bad):
+    def change(self, report):
+        return replace(report, hashes=sum(span.count for span in report.scanned))
+
+
+class ForgetsTheVersion(Bad):
+    """Reports its shares with the job's version."""
+
+    def change(self, report):
+        return replace(report, shares=tuple(replace(s, version=0) for s in report.shares))
+
+
 class TooBusy(Bad):
     def change(self, report):
         return replace(report, busy_ns=10**10)
@@ -126,6 +145,10 @@ class ReadsAFile(Bad):
         (ReportsTwice, CONTRACT.test_every_share_meets_the_target),
         (SharesOfAnotherNonce, CONTRACT.test_every_share_meets_the_target),
         (SharesFromElsewhere, CONTRACT.test_counted_hashes_are_those_it_scanned),
+        (IgnoresRolling, CONTRACT.test_it_rolls_versions_where_the_job_does),
+        (CountsNoncesWhereItRolls, CONTRACT.test_it_rolls_versions_where_the_job_does),
+        (ForgetsTheVersion, CONTRACT.test_it_rolls_versions_where_the_job_does),
+        (ReportsTwice, CONTRACT.test_it_rolls_versions_where_the_job_does),
         (TooBusy, CONTRACT.test_busy_time_is_no_longer_than_the_run),
         (Silent, CONTRACT.test_it_reports_four_times_a_second),
         (LeavesAThread, CONTRACT.test_it_leaves_no_thread_behind),

@@ -267,6 +267,64 @@ def test_audits_that_disagree(measured, resealed):
     assert "audits" in forged("count", 1 << 31)  # more than its window hashed
 
 
+def test_version_rolling_is_verified_with_its_versions(rolling, resealed):
+    assert faults(rolling) == {}
+    assert rolling.work == "version rolling"
+    versions = {credited.share.version for credited in rolling.read("shares")}
+    assert len(versions) > 1
+
+    def outside(shares):
+        shares[0][column("shares", "version")] ^= 1
+
+    found = faults(with_rows(resealed, rolling, "shares", outside))
+    assert "outside the job's mask" in found["shares"]
+
+
+def said(document, *, rolled):
+    """Say everywhere of a document what work it is of."""
+    document["plan"]["version_rolling"] = document["job"]["version_rolling"] = rolled
+    document["device"]["work"] = "version rolling" if rolled else "nonces only"
+
+
+def test_version_rolling_that_says_it_was_nonces_only(rolling, measured, resealed):
+    for part in ("plan", "job"):
+        found = faults(resealed(rolling, lambda d, p=part: d[p].update(version_rolling=False)))
+        assert "seed" in found["job"]
+    found = faults(resealed(rolling, lambda d: d["device"].update(work="nonces only")))
+    assert found == {"job": "the device's work, nonces only, is not the plan's, version rolling"}
+    found = faults(resealed(rolling, lambda d: said(d, rolled=False)))
+    assert "only nonces were asked" in found["shares"]
+    if "audits" in measured.chunks:
+        found = faults(resealed(measured, lambda d: said(d, rolled=True)))
+        assert "of other work" in found["audits"]
+
+
+def test_audits_of_versions_that_are_none_or_others(rolling, resealed):
+    if "audits" not in rolling.chunks:
+        pytest.skip("nothing was audited: there is no second kernel here")
+    for group, words in ((None, "other work"), (4096, "no group"), (-1, "no group"), (1, "hits")):
+
+        def change(audits, group=group):
+            for audit in audits:
+                audit[column("audits", "group")] = group
+
+        found = faults(with_rows(resealed, rolling, "audits", change))
+        assert words in found["audits"]
+
+
+def test_a_record_from_before_there_was_version_rolling(measured, resealed):
+    """What is absent means nonces only."""
+
+    def older(document):
+        del document["plan"]["version_rolling"]
+        del document["job"]["version_rolling"]
+        del document["device"]["work"]
+
+    record = resealed(measured, older)
+    assert faults(record) == {}
+    assert record.work == "nonces only"
+
+
 def test_a_job_of_another_time(measured, resealed):
     for seconds in (-86400, 86400):
 

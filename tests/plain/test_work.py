@@ -471,6 +471,7 @@ def test_no_share_of_a_job_can_be_a_block():
         challenge=st.none() | st.text(min_size=1, max_size=20),
         ntime=WORD,
         target=st.builds(Target, st.integers(0, MAX_TARGET)),
+        version_rolling=st.booleans(),
     ),
     k=WORD,
 )
@@ -478,6 +479,8 @@ def test_job_json_round_trip(job, k):
     job = job.roll(k)
     assert Job.from_json(json.loads(json.dumps(job.to_json()))) == job
     assert set(job.to_json()) == {field.name for field in fields(Job)}
+    before = {key: value for key, value in job.to_json().items() if key != "version_rolling"}
+    assert Job.from_json(before) == replace(job, version_rolling=False)
 
 
 def test_rolled_jobs_are_other_headers():
@@ -501,6 +504,41 @@ def test_each_part_of_a_share_reaches_its_header(serial, extranonce2, ntime, non
     for node in job.branch:
         root = sha256d(root + node)
     assert header.merkle_root == root
+
+
+def test_the_versions_of_bip_320_in_groups():
+    """All that the mask allows, each in one group, the numbers rolled being in order."""
+    job = new_job(version_rolling=True)
+    assert job.versions(None) == (0x20000000,)
+    assert job.versions(0) == tuple(0x20000000 | n << 13 for n in range(16))
+    assert job.versions(4095)[-1] == 0x20000000 | ROLLABLE_VERSION_BITS
+    assert job.version_groups == 4096
+    every = [version for group in range(4096) for version in job.versions(group)]
+    assert every == sorted(set(every))
+    assert len(every) == 1 << 16
+    assert all(not (version ^ job.version) & ~ROLLABLE_VERSION_BITS for version in every)
+    for group in (-1, 4096):
+        with pytest.raises(PlanError, match="has no group"):
+            job.versions(group)
+
+
+@given(version=WORD, mask=WORD, data=st.data())
+def test_versions_under_any_mask_are_those_that_its_bits_can_be(version, mask, data):
+    job = replace(new_job(), version=version, version_mask=mask)
+    if mask.bit_count() < 4:
+        assert job.version_groups == 0
+        with pytest.raises(PlanError, match="no versions to roll"):
+            replace(job, version_rolling=True)
+        return
+    assert job.version_groups == 1 << mask.bit_count() - 4
+    group = data.draw(st.integers(0, job.version_groups - 1))
+    versions = job.versions(group)
+    assert all(rolled & ~mask == version & ~mask for rolled in versions)
+    bits = [bit for bit in range(32) if mask >> bit & 1]
+    numbers = [
+        sum((rolled >> bit & 1) << place for place, bit in enumerate(bits)) for rolled in versions
+    ]
+    assert numbers == list(range(16 * group, 16 * group + 16))
 
 
 @given(WORD)

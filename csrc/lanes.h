@@ -68,7 +68,7 @@ INLINE vec expand(const vec w[64], const hwk_known *known, int t, uint64_t moves
 }
 
 /* A round that may meet a word or an h that stays, or a word some of whose terms do. */
-#define EARLY 32
+#define EARLY 32 /* rounds from here on meet none of these; but see hwk_step */
 INLINE void early_round(vec s[CHAINS][8], vec w[CHAINS][64], const hwk_known *known, int t,
                         uint64_t moves, uint64_t stays)
 {
@@ -152,6 +152,7 @@ static __attribute__((noinline)) uint32_t hwk_step(const hwk_work *work, uint32_
         s[c][STATE(4, 4)] += w[c][3];
     }
     ROUNDS4(FIRST, 4), ROUNDS8(FIRST, 8), ROUNDS8(FIRST, 16), ROUNDS8(FIRST, 24);
+    /* Words 16 and 17 stay, and rounds 32 and 33 look back at them: they do as if these moved. */
     EACH_CHAIN w[c][16] = SPLAT(known->word[16]), w[c][17] = SPLAT(known->word[17]);
     late_rounds(s, w, known, 64);
     EACH_CHAIN for (int i = 0; i < 8; i++)

@@ -8,8 +8,6 @@ typedef uint32x4_t vec;
 #define LANE_NUMBERS ((vec){0, 1, 2, 3})
 #define ROTR(x, n) vsriq_n_u32(vshlq_n_u32(x, 32 - (n)), x, n)
 #define CHOOSE(e, f, g) vbslq_u32(e, f, g)
-/* Its last term is the first of the round before: the compiler computes it once. */
-#define MAJORITY(a, b, c) ((b) ^ (((a) ^ (b)) & ((b) ^ (c))))
 #define AT_MOST(x, limit) vaddvq_u32(vcleq_u32(x, limit) & (vec){1, 2, 4, 8})
 
 #include "lanes.h"

@@ -15,8 +15,7 @@ from hwkit.hashers.reference import ReferenceKernel
 from hwkit.protocols import Basis
 from hwkit.work import Share, Target
 
-if native.MISSING:
-    pytest.skip(native.MISSING, allow_module_level=True)
+pytest.importorskip("hwkit.hashers._native")
 
 KERNELS = {kernel.name: kernel for kernel in native.kernels() if kernel.supported}
 KERNELS["cpu:reference"] = ReferenceKernel()

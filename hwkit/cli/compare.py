@@ -19,7 +19,7 @@ from hwkit.cli.options import (
     version_rolling_option,
 )
 from hwkit.errors import PlanError
-from hwkit.harness.comparison import FEWEST, RUN_TO_RUN, Comparison, compare
+from hwkit.harness.comparison import RUN_TO_RUN, Comparison, compare
 from hwkit.harness.plan import Plan, beside, fraction, percent, seconds
 from hwkit.units import Figure, plain
 
@@ -35,6 +35,7 @@ TURN_S = 0.05  # short turns: the more pairs, the less a drifting machine matter
 DISTURBING = {"FewWindows", "NotSteady", "Throttled", "Oversubscribed", "Quota"}
 LIVE_S = 20.0
 LIVE_PRECISION = 0.004  # leaves room inside the ±1 % of SAME
+EARLIEST = 64  # pairs before precision may end it: the first few look alike by chance now and then
 
 
 @click.command("compare")
@@ -147,7 +148,7 @@ def pair(plan: Plan, hashers: Sequence[Hasher], sink: Sink, stop: threading.Even
 
     def enough(session: Session) -> bool:
         left, right = (entry.windows for entry in session.entries)
-        if plan.precision is None or min(len(left), len(right)) < 2 * FEWEST:
+        if plan.precision is None or min(len(left), len(right)) < EARLIEST:
             return False
         return compare(left, right, paired=True).ratio.relative <= plan.precision
 

@@ -28,7 +28,7 @@ from hwkit.harness.turn import take_turn
 from hwkit.hashers import cpu
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.protocols import Audit, Basis, CreditedShare, Window
-from hwkit.prove import Proof, prove_all
+from hwkit.prove import Proof, ProofStopped, prove_all
 from hwkit.work import MAX_TARGET, Target
 
 if TYPE_CHECKING:
@@ -179,7 +179,10 @@ class Session:
     def _prove(self, entry: Entry) -> None:
         entry.state = "proving"
         if isinstance(entry.hasher, KernelHasher):
-            entry.proof = prove_all(entry.hasher.kernels)
+            try:
+                entry.proof = prove_all(entry.hasher.kernels, self._stop.is_set)
+            except ProofStopped:
+                return
             if not entry.proof.passed:
                 fault = entry.proof.fault
                 entry.state = "unproven"

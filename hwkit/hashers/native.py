@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hwkit.work import Target
 
-PIECE = 1 << 22  # hashes in one call into C: a second or two at most without a look at Python
+PIECE = 1 << 20  # hashes in one call into C: none is longer than what a proof asks
 
 
 class NativeKernel:

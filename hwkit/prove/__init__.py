@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import PlanError
-from hwkit.prove.questions import CHECKS, SENSELESS, Question, answer
+from hwkit.prove.questions import ANSWERED, CHECKS, SENSELESS, Question, answer, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hwkit.protocols import Hit, Kernel
 
-__all__ = ["Check", "Proof", "Question", "agree", "prove"]
+__all__ = ["Check", "Proof", "ProofStopped", "Question", "agree", "prove", "prove_all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +66,26 @@ class Proof:
         }
 
 
-def prove(kernel: Kernel) -> Proof:
-    """Ask the kernel every question of every check and compare with the reference, hit by hit."""
-    checks = [_run(kernel, name, ask(kernel)) for name, ask in CHECKS.items()]
+class ProofStopped(Exception):
+    """A proof was left before its end: it says nothing of the kernel."""
+
+
+def prove(kernel: Kernel, stopped: Callable[[], bool] = lambda: False) -> Proof:
+    """Ask the kernel every question of every check and compare with the reference, hit by hit.
+
+    Raises ProofStopped when `stopped`, asked before each check, says so.
+    """
+    checks = []
+    for name, ask in CHECKS.items():
+        if stopped():
+            raise ProofStopped
+        checks.append(_run(kernel, name, ask(kernel)))
     return Proof(kernel.name, (*checks, _refusals(kernel)))
 
 
-def prove_all(kernels: Sequence[Kernel]) -> Proof:
-    """Prove kernels that work as one."""
-    proofs = [prove(kernel) for kernel in kernels]
+def prove_all(kernels: Sequence[Kernel], stopped: Callable[[], bool] = lambda: False) -> Proof:
+    """Prove kernels that work as one. Raises ProofStopped."""
+    proofs = [prove(kernel, stopped) for kernel in kernels]
     name = " and ".join(proof.kernel for proof in proofs)
     return Proof(name, tuple(check for proof in proofs for check in proof.checks))
 
@@ -97,20 +108,26 @@ def agree(kernels: Sequence[Kernel], question: Question, piece: int = 1 << 20) -
 
 def _run(kernel: Kernel, name: str, questions: Sequence[Question]) -> Check:
     for number, question in enumerate(questions, 1):
-        check = _compare(kernel, name, question, answer(question), number)
+        check = _compare(kernel, name, question, None, number)
         if not check.passed:
             return check
     return Check(name, len(questions))
 
 
 def _compare(
-    kernel: Kernel, name: str, question: Question, expected: Sequence[Hit], number: int
+    kernel: Kernel, name: str, question: Question, expected: Sequence[Hit] | None, number: int
 ) -> Check:
+    """Hold one answer against the expected one; None: against the reference's."""
     try:
         got = tuple(_scan(kernel, question))
     except Exception as error:  # noqa: BLE001 - no answer is a wrong answer, whatever the reason
         fault = f"{question}: no answer, but {type(error).__name__}: {error}"
         return Check(name, number, fault, question.nonces.start)
+    if expected is None:
+        known = ANSWERED.get(question)
+        if known is not None and digest(got) == known:
+            return Check(name, number)
+        expected = answer(question)
     if got == tuple(expected):
         return Check(name, number)
     missed, extra = sorted(set(expected) - set(got)), sorted(set(got) - set(expected))

@@ -21,10 +21,12 @@ ALL = Target(MAX_TARGET)
 HALF = Target(MAX_TARGET >> 1)  # a wrong hash shows at every other nonce
 QUARTER = Target(MAX_TARGET >> 2)  # dense enough for a hit in most steps of every width
 SPARSE = Target(MAX_TARGET >> 6)
+SELDOM = Target(MAX_TARGET >> 10)
 WINDOW = 35  # around a mainnet nonce: more than two steps of the widest vector kernel
 SIXTEEN = tuple(0x20000000 | number << 13 for number in range(16))  # as BIP 320 rolls them
 FEW = 5  # nonces, where each is asked about with 16 versions: they are a step's lanes there
 _LOW = (1 << 224) - 1  # all words of a hash but the top one
+LONGEST = 1 << 20  # hashes that hwkit asks of a kernel in one call
 MOST_LANES = 64  # of a very wide kernel (a GPU's launch) so many lanes are looked at one by one
 
 
@@ -187,6 +189,14 @@ def stretches(kernel: Kernel) -> list[Question]:
     ]
 
 
+def long_calls(kernel: Kernel) -> list[Question]:
+    """As long as measuring asks, nonces only and rolled: faults may come late in a call, or rarely.
+
+    Of a kernel that hashes one nonce at a time, which measuring asks for less, a quarter.
+    """
+    return _long_calls(LONGEST if kernel.lanes > 1 else LONGEST >> 2)
+
+
 def versions(kernel: Kernel) -> list[Question]:
     """Rolled versions, as many and in whatever order: every hit with its version, in that order.
 
@@ -275,11 +285,28 @@ CHECKS: dict[str, Callable[[Kernel], list[Question]]] = {
     "every target": every_target,
     "every header byte": every_byte,
     "stretches": stretches,
+    "long calls": long_calls,
     "versions": versions,
     "every version": every_version,
     "version overflow": version_overflow,
     "rolled work": rolled_work,
 }
+
+
+def _long_calls(hashes: int) -> list[Question]:
+    header, first = _header("long call"), 1 << 30
+    return [
+        Question(header, SELDOM, range(first, first + hashes)),
+        Question(header, SELDOM, range(first, first + hashes // 16), SIXTEEN),
+    ]
+
+
+def digest(hits: Iterable[Hit]) -> str:
+    """Return SHA-256 over hits in their order, eight little-endian bytes each, in hex."""
+    packed = b"".join(
+        hit.nonce.to_bytes(4, "little") + hit.version.to_bytes(4, "little") for hit in hits
+    )
+    return hashlib.sha256(packed).hexdigest()
 
 
 def _targets() -> list[Target]:
@@ -310,6 +337,20 @@ def _header(name: str) -> bytes:
 
 MINED = Question(_header("mined"), Target(MAX_TARGET >> 14), range(1 << 31, (1 << 31) + (1 << 24)))
 ROLLED = replace(MINED, nonces=MINED.nonces[: 1 << 18], versions=SIXTEEN)
+
+# What the reference answers to long calls, as a digest: it takes seconds.
+ANSWERED = dict(
+    zip(
+        _long_calls(LONGEST >> 2) + _long_calls(LONGEST),
+        (
+            "90d20443f116942d36ad41fafed34d8a7bd03f2486fdcf24410c6fa3cd5ba213",
+            "9f740d0ea45ca6be0b939ef8e9ef3803d4e21f90e04f18fffa0a7adc1ec6b389",
+            "4c9ca59b8b4d2be99fb0ce622edb702751cf124da0df45b82a5d5d5bcb0f1ddc",
+            "3b3d5a6f1456a62e68bdf7440c41d5a31321d9f6c15ae11ee5ff10a5c306f894",
+        ),
+        strict=True,
+    )
+)
 
 SENSELESS = (
     Question(_header("senseless"), QUARTER, range(NONCES - 1, NONCES + 1)),

@@ -23,13 +23,15 @@ from typing import NamedTuple
 import click
 
 from hwkit.cli.options import affinity_option, find_hashers
+from hwkit.errors import HwkitError
 from hwkit.harness.figures import cpu_rate, wall_rate
-from hwkit.harness.plan import Plan
+from hwkit.harness.plan import Plan, percent
 from hwkit.harness.session import SHARES_PER_S
 from hwkit.harness.statistics import median_interval
 from hwkit.harness.turn import take_turn
 from hwkit.hashers import topology
 from hwkit.hashers.kernel import KernelHasher
+from hwkit.units import plain
 from hwkit.work import MAX_TARGET, Target
 
 STAT = Path("/proc/stat")
@@ -83,8 +85,10 @@ def idle_s(processors: set[int]) -> float | None:
 
 @click.command()
 @click.option("--kernel", "kernels", multiple=True, help="Addresses. [default: all compiled]")
-@click.option("--blocks", default=100, help="How many.")
-@click.option("--window", "window_s", default=0.1, help="Seconds of each window.")
+@click.option("--blocks", type=click.IntRange(8), default=100, help="How many.")
+@click.option(
+    "--window", "window_s", type=click.FloatRange(0.02, 60), default=0.1, help="Seconds of each."
+)
 @affinity_option
 def main(
     kernels: tuple[str, ...], blocks: int, window_s: float, affinity: tuple[int, ...] | None
@@ -93,16 +97,21 @@ def main(
     processors = affinity or here.spread()[: here.cores]
     if len(processors) < 2:
         raise click.UsageError("there is nothing to scale over: one processor")
+    try:
+        hashers = find_hashers(kernels)
+    except HwkitError as error:
+        raise click.UsageError(plain(error)) from error
     result = {}
-    for hasher in find_hashers(kernels):
+    for hasher in hashers:
         if not isinstance(hasher, KernelHasher) or hasher.spec.name == "cpu:reference":
+            click.echo(f"{hasher.spec.name} has no threads to scale", err=True)
             continue
         found = measure(hasher, processors, blocks, window_s)
         ratio = median_interval([block.efficiency for block in found])
         idle = [block.idle for block in found if block.idle is not None]
         result[hasher.spec.name] = {
             "efficiency": round(ratio.value, 4),
-            "95 %": [round(ratio.lo, 4), round(ratio.hi, 4)],
+            f"{percent(ratio.confidence)}": [round(ratio.lo, 4), round(ratio.hi, 4)],
             "alone, MH/s per CPU second": round(median(b.rate_h_s for b in found) / 1e6, 3),
             "others idle meanwhile": round(median(idle), 2) if idle else None,
         }

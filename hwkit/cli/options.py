@@ -80,7 +80,15 @@ def find_hashers(
                 if address is not None:
                     raise hasher
             elif isinstance(hasher, KernelHasher):
-                found.append(_placed(hasher, threads, affinity))
+                # What an address says of itself is meant for it.
+                own = plugins.Address.parse(address).options if address else {}
+                found.append(
+                    _placed(
+                        hasher,
+                        None if "threads" in own else threads,
+                        None if "affinity" in own else affinity,
+                    )
+                )
             else:
                 found.append(hasher)
     return found

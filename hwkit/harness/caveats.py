@@ -87,7 +87,10 @@ class Oversubscribed(Caveat):
     """Other work, or the hypervisor, took processor time from the measurement."""
 
     share: float
-    advice = "something else took processor time: read the rate per CPU second, or close it"
+    advice = (
+        "something else took processor time, or threads outnumber processors: read the rate per "
+        "CPU second"
+    )
 
     @property
     def finding(self) -> str:

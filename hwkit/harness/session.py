@@ -323,4 +323,5 @@ class Session:
         """Leave what does not stop; its record stays as last committed, and says so."""
         for entry in self.entries:
             if entry.state not in DONE:
-                entry.state, entry.why = "interrupted", "the hasher did not stop"
+                entry.why = f"interrupted while {entry.state}, which did not stop in time"
+                entry.state = "interrupted"

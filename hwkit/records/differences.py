@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from hwkit.errors import PlanError
-from hwkit.harness.plan import NONCES_ONLY
+from hwkit.harness.plan import NONCES_ONLY, VERSION_ROLLING
 
 # What a reader of a comparison must see first, in this order.
 PLACES = {
     "device": ("device", "name"),
     "basis": ("device", "basis"),
-    "work": ("device", "work"),
+    "work": ("device", "work"),  # but see work_of
     "threads": ("device", "threads"),
     "affinity": ("device", "details", "affinity"),
     "mode": ("device", "details", "mode"),
@@ -28,18 +28,28 @@ PLACES = {
     "hwkit": ("hwkit",),
     "state": ("state",),
 }
-ABSENT = {"work": NONCES_ONLY}  # what a record means that does not say it
 UNLIKE = ("basis", "work", "mode", "boundary")
 
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return what differs between two documents, by name."""
-    found = {}
-    for name, path in PLACES.items():
-        left, right = (_at(document, path, ABSENT.get(name)) for document in (a, b))
-        if left != right:
-            found[name] = (left, right)
-    return found
+    pairs = {name: (_at(a, path), _at(b, path)) for name, path in PLACES.items()}
+    pairs["work"] = (work_of(a), work_of(b))
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def work_of(document: dict[str, Any]) -> str:
+    """Return what kind of work a document's figures are of; one that does not say: nonces only.
+
+    Three places say it, and verify holds them to be one. Version rolling in any of them counts:
+    nobody would say it of a scan of nonces.
+    """
+    said = (
+        _at(document, ("device", "work")) == VERSION_ROLLING,
+        _at(document, ("plan", "version_rolling")),
+        _at(document, ("job", "version_rolling")),
+    )
+    return VERSION_ROLLING if any(said) else NONCES_ONLY
 
 
 def unlike(differing: dict[str, tuple[Any, Any]]) -> list[str]:
@@ -57,7 +67,7 @@ def refuse_unlike(differing: dict[str, tuple[Any, Any]]) -> None:
         raise PlanError(f"{what} is not ranked; add --mixed to do it all the same")
 
 
-def _at(document: Any, path: tuple[str, ...], absent: str | None) -> Any:  # noqa: ANN401 - JSON
+def _at(document: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - JSON
     for key in path:
         document = document.get(key) if isinstance(document, dict) else None
-    return absent if document is None else document
+    return document

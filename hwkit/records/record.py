@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import RecordError
 from hwkit.harness.figures import conditions, summarise
-from hwkit.harness.plan import NONCES_ONLY
+from hwkit.records.differences import work_of
 from hwkit.records.rows import READERS, Row, decode, encode, read_json
 from hwkit.records.shape import refuse_misshapen
 from hwkit.records.upgrades import SCHEMA, upgrade
@@ -91,8 +91,8 @@ class Record:
 
     @property
     def work(self) -> str:
-        """What kind of work its figures are of: a record that does not say is of nonces only."""
-        return str(self.document["device"].get("work", NONCES_ONLY))
+        """What kind of work its figures are of."""
+        return work_of(self.document)
 
     def summary(self) -> Summary:
         """Compute the figures again from the rows."""

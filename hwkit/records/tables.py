@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from hwkit.errors import NoDriver, NotPermitted, RecordError
-from hwkit.harness.plan import VERSION_ROLLING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +58,7 @@ IDENTITY = sa.Table(
 
 # Is it of version rolling? Not a column: stores made before would lack it, and a document has one
 # text, in which quotes inside of strings are escaped.
-ROLLED = RECORD.c.document.contains(f'"work":"{VERSION_ROLLING}"')
+ROLLED = RECORD.c.document.contains('"version_rolling":true')
 
 
 def columns(document: dict[str, Any]) -> dict[str, Any]:

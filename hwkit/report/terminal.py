@@ -12,7 +12,7 @@ from rich.live import Live as RichLive
 from rich.table import Table
 
 from hwkit.harness.figures import wall_rate
-from hwkit.harness.plan import VERSION_ROLLING, beside, duration, percent
+from hwkit.harness.plan import beside, duration, percent
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
@@ -80,17 +80,7 @@ def results(session: Session, records: Sequence[Record], store: str | None) -> N
     """
     console = _console()
     documents = [record.document for record in records]
-    rolled = any(beside(record.work) for record in records)
-    width = console.width - (len(VERSION_ROLLING) + 2 if rolled else 0)
-    shown = {
-        name: [cell(record) for record in records]
-        for name, (cell, needs) in COLUMNS.items()
-        if needs == 0 or width >= needs
-    }
-    if all(document["state"] == "complete" for document in documents):
-        shown.pop("state", None)
-    if not rolled:
-        shown.pop("work", None)
+    shown = _columns(records, console.width)
     table = Table(box=None, pad_edge=False)
     for number, name in enumerate(shown):
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
@@ -193,18 +183,33 @@ def _spread(record: Record) -> str:
     return "-" if spread is None else percent(spread)
 
 
-# Each column's cell, and how wide a terminal it needs: narrow ones get the most important.
-COLUMNS: dict[str, tuple[Callable[[Record], str], int]] = {
-    "kernel": (lambda record: record.document["device"]["name"], 0),
-    "hashrate": (_figure("hashrate"), 0),
-    "work": (lambda record: record.work, 0),
-    "spread": (_spread, 0),
-    "per CPU second": (_figure("hashrate_per_cpu_second"), 70),
-    "cycles/hash": (_figure("cycles_per_hash"), 80),
-    "shares": (lambda record: f"{record.document['counts']['shares']:,}", 90),
-    "audited": (lambda record: f"{record.document['audit']['hits']} hits", 100),
-    "state": (lambda record: record.document["state"], 0),
+COLUMNS: dict[str, Callable[[Record], str]] = {
+    "kernel": lambda record: record.document["device"]["name"],
+    "hashrate": _figure("hashrate"),
+    "work": lambda record: record.work,
+    "spread": _spread,
+    "per CPU second": _figure("hashrate_per_cpu_second"),
+    "cycles/hash": _figure("cycles_per_hash"),
+    "shares": lambda record: f"{record.document['counts']['shares']:,}",
+    "audited": lambda record: f"{record.document['audit']['hits']} hits",
+    "state": lambda record: record.document["state"],
 }
+# What a narrow terminal does without, in this order.
+DISPENSABLE = ("audited", "shares", "spread", "cycles/hash", "per CPU second")
+
+
+def _columns(records: Sequence[Record], width: int) -> dict[str, list[str]]:
+    """Return the cells of each column that has something to say and fits."""
+    shown = {name: [cell(record) for record in records] for name, cell in COLUMNS.items()}
+    if all(record.document["state"] == "complete" for record in records):
+        shown.pop("state", None)
+    if not any(beside(record.work) for record in records):
+        shown.pop("work", None)
+    for name in DISPENSABLE:
+        widths = [max(map(len, (title, *cells))) + 2 for title, cells in shown.items()]
+        if sum(widths) - 2 > width:
+            del shown[name]
+    return shown
 
 
 def _share(entry: Entry, time_s: float) -> float:

@@ -19,7 +19,7 @@ from hwkit.sha256d import plain_sha256
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hwkit.protocols import Kernel
+    from hwkit.protocols import Hasher, Kernel
 
 # The plain-Python compression takes 60 µs a block: one checkpoint of 1,000 steps is enough to wait.
 PLAIN_CHECKPOINTS = 1
@@ -73,7 +73,7 @@ def command(addresses: tuple[str, ...], *, full: bool, as_json: bool) -> None:
     sys.exit(0 if passed else 1)
 
 
-def _kernels(hasher: Any) -> Sequence[Kernel]:  # noqa: ANN401 - any Hasher
+def _kernels(hasher: Hasher) -> Sequence[Kernel]:
     if not isinstance(hasher, KernelHasher):
         raise PlanError(f"{hasher.spec.name} has no kernel: only closed questions can be proven")
     return hasher.kernels

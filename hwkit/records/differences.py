@@ -67,7 +67,7 @@ def refuse_unlike(differing: dict[str, tuple[Any, Any]]) -> None:
         raise PlanError(f"{what} is not ranked; add --mixed to do it all the same")
 
 
-def _at(document: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - JSON
+def _at(document: object, path: tuple[str, ...]) -> object:
     for key in path:
         document = document.get(key) if isinstance(document, dict) else None
     return document

@@ -24,6 +24,8 @@ from hwkit.records.verify import refuse_changed
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    AnyRow = sa.Row[*tuple[Any, ...]]
+
     from hwkit.protocols import RunSink
 
 
@@ -166,7 +168,7 @@ class Store:
             if here.rowcount != 1:
                 raise RecordError(f"record {name} is gone from {tables.shown(self.url)}")
 
-    def _row(self, connection: sa.Connection, name: str) -> Any:  # noqa: ANN401 - a row of RECORD
+    def _row(self, connection: sa.Connection, name: str) -> AnyRow:
         query = sa.select(RECORD)
         where = tables.shown(self.url)
         if name == "last":
@@ -210,7 +212,7 @@ def default_url() -> str:
     return str(user_data_path("hwkit", appauthor=False) / "records.sqlite")
 
 
-def _state(row: Any) -> str:  # noqa: ANN401 - a row of RECORD
+def _state(row: AnyRow) -> str:
     """Return a record's state; one that was never sealed has it from its process."""
     if row.digest:
         return str(row.state)
@@ -218,11 +220,11 @@ def _state(row: Any) -> str:  # noqa: ANN401 - a row of RECORD
     return "running" if alive else "interrupted"
 
 
-def _work(row: Any) -> str:  # noqa: ANN401 - a row of RECORD
+def _work(row: AnyRow) -> str:
     return VERSION_ROLLING if row.rolled else NONCES_ONLY
 
 
-def _has_gone(state: str, row: Any) -> bool:  # noqa: ANN401 - a row of RECORD
+def _has_gone(state: str, row: AnyRow) -> bool:
     """Is its process gone? Then it must be read again: it may have been sealed just before."""
     return not row.digest and state != "running"
 

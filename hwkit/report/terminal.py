@@ -191,7 +191,7 @@ COLUMNS: dict[str, Callable[[Record], str]] = {
     "per CPU second": _figure("hashrate_per_cpu_second"),
     "cycles/hash": _figure("cycles_per_hash"),
     "shares": lambda record: f"{record.document['counts']['shares']:,}",
-    "audited": lambda record: f"{record.document['audit']['hits']} hits",
+    "audited": lambda record: f"{record.document['audit']['hits']:,} hits",
     "state": lambda record: record.document["state"],
 }
 # What a narrow terminal does without, in this order.

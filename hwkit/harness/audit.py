@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from hwkit.errors import NoDriver, WrongHash
-from hwkit.hashers import cpu, native
-from hwkit.hashers.reference import ReferenceKernel
+from hwkit.errors import WrongHash
+from hwkit.hashers import cpu
 from hwkit.protocols import Audit, Hit
 from hwkit.prove import prove
 from hwkit.work import Share
@@ -103,9 +101,7 @@ def auditor_for(names: Collection[str]) -> Auditor | None:
 @cache
 def _proven(enough: int) -> list[tuple[Kernel, float]]:
     """Return so many of the fastest kernels that pass their proof, with rates, fastest first."""
-    kernels: list[Kernel] = [ReferenceKernel()]
-    with suppress(NoDriver):  # the reference remains: beside it there is then no auditor
-        kernels += [kernel for kernel in native.kernels() if kernel.supported]
+    kernels = cpu.contenders()
     rates = cpu.race(kernels, rounds=2, piece_s=0.005)
     proven: list[tuple[Kernel, float]] = []
     for kernel in sorted(kernels, key=lambda kernel: -rates[kernel.name]):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from hwkit.errors import WrongHash
-from hwkit.hashers import cpu
+from hwkit.errors import NoDriver, WrongHash
+from hwkit.hashers import cpu, native
+from hwkit.hashers.reference import ReferenceKernel
 from hwkit.protocols import Audit, Hit
 from hwkit.prove import prove
 from hwkit.work import Share
@@ -101,7 +103,10 @@ def auditor_for(names: Collection[str]) -> Auditor | None:
 @cache
 def _proven(enough: int) -> list[tuple[Kernel, float]]:
     """Return so many of the fastest kernels that pass their proof, with rates, fastest first."""
-    kernels = cpu.contenders()
+    kernels: list[Kernel] = [ReferenceKernel()]
+    with suppress(NoDriver):  # the reference remains: beside it there is then no auditor
+        kernels += [kernel for kernel in native.kernels() if kernel.supported]
+    # Without Numba's: nobody who has not asked for it should wait while it compiles.
     rates = cpu.race(kernels, rounds=2, piece_s=0.005)
     proven: list[tuple[Kernel, float]] = []
     for kernel in sorted(kernels, key=lambda kernel: -rates[kernel.name]):

@@ -135,7 +135,7 @@ def _fastest(*processors: int | None) -> list[tuple[Kernel, dict[str, float]]]:
 
 
 def contenders() -> list[Kernel]:
-    """Return the kernels that cpu:auto and an audit choose from.
+    """Return the kernels that cpu:auto chooses from.
 
     Numba's only where C has no vector code: to load it takes a second, and the C is faster.
     """

@@ -135,7 +135,7 @@ def test_nothing_else_imports_it(native):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_without_c_it_is_what_auto_picks_and_what_audits_the_reference(monkeypatch):
+def test_without_c_it_is_what_auto_picks_and_the_reference_audits_it(monkeypatch):
     def absent():
         raise NoDriver("cpu", "not built")
 
@@ -144,8 +144,7 @@ def test_without_c_it_is_what_auto_picks_and_what_audits_the_reference(monkeypat
         cached.cache_clear()
     try:
         [auto] = plugins.hashers("cpu:auto")
-        auditor = audit.auditor_for({"cpu:reference"})
-        other = audit.auditor_for({"cpu:numba"})
+        auditor = audit.auditor_for({"cpu:numba"})
     finally:
         for cached in (cpu._fastest, audit._proven):
             cached.cache_clear()
@@ -153,9 +152,7 @@ def test_without_c_it_is_what_auto_picks_and_what_audits_the_reference(monkeypat
     assert auto.spec.name == "cpu:numba"
     assert auto.spec.details["measured_h_s"].keys() == {"cpu:reference", "cpu:numba"}
     assert auditor
-    assert auditor.kernel.name == "cpu:numba"
-    assert other
-    assert other.kernel.name == "cpu:reference"
+    assert auditor.kernel.name == "cpu:reference"
 
 
 @pytest.mark.parametrize(

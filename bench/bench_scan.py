@@ -1,5 +1,6 @@
 """The scans, and what our own loop around them costs."""
 
+import importlib.util
 import os
 import threading
 import time
@@ -9,7 +10,7 @@ import pytest
 from hwkit.harness.plan import Plan
 from hwkit.harness.statistics import centre_interval
 from hwkit.harness.tally import Tally
-from hwkit.hashers import native
+from hwkit.hashers import cpu, native
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.hashers.reference import ReferenceKernel
 from hwkit.protocols import Basis
@@ -18,7 +19,10 @@ from hwkit.work import Share, Target
 pytest.importorskip("hwkit.hashers._native")
 
 KERNELS = {kernel.name: kernel for kernel in native.kernels() if kernel.supported}
+COMPILED = tuple(KERNELS)
 KERNELS["cpu:reference"] = ReferenceKernel()
+if importlib.util.find_spec("numba"):
+    KERNELS["cpu:numba"] = cpu._numba()
 SHARES_PER_S = 100  # as harness.session has it
 ROUND_S = 0.02
 PAIRS = int(os.environ.get("HWKIT_BENCH_PAIRS", "30"))
@@ -35,6 +39,7 @@ def rate_of(kernel):
     """A rough rate: how many nonces make a round."""
     _, header = work(1e7)
     count = 1 << 10
+    kernel.scan(header, Target(0), range(count))  # Numba's compiles at its first call
     while True:
         began = time.thread_time_ns()
         kernel.scan(header, Target(0), range(count))
@@ -94,7 +99,7 @@ def through_the_harness(kernel, job):
     return (time.process_time_ns() - began - here) / done, here / done
 
 
-@pytest.mark.parametrize("name", [name for name in KERNELS if name != "cpu:reference"])
+@pytest.mark.parametrize("name", COMPILED)
 def test_overhead_of_the_harness(benchmark, name):
     """Pairs in turns: CPU time per hash beyond the bare loop's: centre, from, to."""
     kernel = KERNELS[name]

@@ -106,6 +106,7 @@ def _proven(enough: int) -> list[tuple[Kernel, float]]:
     kernels: list[Kernel] = [ReferenceKernel()]
     with suppress(NoDriver):  # the reference remains: beside it there is then no auditor
         kernels += [kernel for kernel in native.kernels() if kernel.supported]
+    # Without Numba's: nobody who has not asked for it should wait while it compiles.
     rates = cpu.race(kernels, rounds=2, piece_s=0.005)
     proven: list[tuple[Kernel, float]] = []
     for kernel in sorted(kernels, key=lambda kernel: -rates[kernel.name]):

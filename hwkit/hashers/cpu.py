@@ -1,8 +1,9 @@
-"""The processor's hashers: each compiled kernel, the reference, and the one that measures best."""
+"""The processor's hashers: C's kernels, Numba's, the reference, and the one that measures best."""
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -37,37 +38,51 @@ NEEDS = {
 def find(address: Address | None) -> Iterator[Hasher | Unavailable]:
     """Yield the processor's hashers; see hwkit.plugins."""
     if address is None:
-        yield _lift(ReferenceKernel())
-        try:
-            kernels = native.kernels()
-        except NoDriver as absent:
-            yield absent
-            return
-        for kernel in kernels:
-            yield _lift(kernel) if kernel.supported else _unsupported(kernel.name)
+        yield from _all()
         return
     threads, affinity = _asked(address)
-    name = str(address)
-    if name == "cpu:auto":
-        hasher = auto()
-    elif name == "cpu:reference":
-        hasher = _lift(ReferenceKernel())
-    else:
-        try:
-            known = {kernel.name: kernel for kernel in native.kernels()}
-        except NoDriver as absent:
-            yield absent
-            return
-        if name not in known:
-            names = ", ".join(sorted([*known, "cpu:auto", "cpu:reference"]))
-            raise PlanError(f"address {name!r}: no such kernel; there are {names}")
-        if not known[name].supported:
-            yield _unsupported(name)
-            return
-        hasher = _lift(known[name])
+    try:
+        hasher = _named(str(address))
+    except Unavailable as absent:
+        yield absent
+        return
     if affinity:
         hasher = hasher.with_affinity(affinity)
     yield hasher.with_threads(threads) if threads else hasher
+
+
+def _all() -> Iterator[KernelHasher | Unavailable]:
+    yield _lift(ReferenceKernel())
+    try:
+        kernels = native.kernels()
+    except NoDriver as absent:
+        yield absent
+        kernels = []
+    for kernel in kernels:
+        yield _lift(kernel) if kernel.supported else _unsupported(kernel.name)
+    try:
+        numba = _numba()
+    except NoDriver as absent:
+        yield absent
+    else:
+        yield _lift(numba)
+
+
+def _named(name: str) -> KernelHasher:
+    """Return the hasher at this address. Raises Unavailable, and PlanError for no such name."""
+    if name == "cpu:auto":
+        return auto()
+    if name == "cpu:reference":
+        return _lift(ReferenceKernel())
+    if name == "cpu:numba":
+        return _lift(_numba())
+    known = {kernel.name: kernel for kernel in native.kernels()}
+    if name not in known:
+        names = ", ".join(sorted([*known, "cpu:auto", "cpu:numba", "cpu:reference"]))
+        raise PlanError(f"address {name!r}: no such kernel; there are {names}")
+    if not known[name].supported:
+        raise _unsupported(name)
+    return _lift(known[name])
 
 
 def _asked(address: Address) -> tuple[int | None, tuple[int, ...] | None]:
@@ -109,8 +124,7 @@ def auto() -> KernelHasher:
 @cache
 def _fastest(*processors: int | None) -> list[tuple[Kernel, dict[str, float]]]:
     """Return the fastest proven kernel on each of these processors (None: any), with all rates."""
-    kernels = [h.kernel for h in find(None) if isinstance(h, KernelHasher)]
-    proven = [kernel for kernel in kernels if prove(kernel).passed]
+    proven = [kernel for kernel in contenders() if prove(kernel).passed]
     if not proven:
         raise WrongHash("no kernel of this processor is proven", bytes(80), 0, "FAIL", "PASS")
     found = []
@@ -120,9 +134,25 @@ def _fastest(*processors: int | None) -> list[tuple[Kernel, dict[str, float]]]:
     return found
 
 
+def contenders() -> list[Kernel]:
+    """Return the kernels that cpu:auto chooses from.
+
+    Numba's only where C has no vector code: to load it takes a second, and the C is faster.
+    """
+    kernels: list[Kernel] = [ReferenceKernel()]
+    with suppress(NoDriver):
+        kernels += [kernel for kernel in native.kernels() if kernel.supported]
+    if all(kernel.lanes == 1 for kernel in kernels):
+        with suppress(NoDriver):
+            kernels.append(_numba())
+    return kernels
+
+
 def race(kernels: Sequence[Kernel], rounds: int = 5, piece_s: float = 0.01) -> dict[str, float]:
     """Return each kernel's best rate per second of thread CPU time, taking turns."""
     header, target = bytes(80), Target((1 << 220) - 1)
+    for kernel in kernels:
+        kernel.scan(header, target, range(1))  # what only the first call pays: compiling
     counts = {kernel.name: 1 << 10 for kernel in kernels}
     best = {kernel.name: 0.0 for kernel in kernels}
     for _ in range(rounds):
@@ -155,6 +185,17 @@ def _lift(kernel: Kernel, **details: Any) -> KernelHasher:  # noqa: ANN401 - any
     if isinstance(kernel, ReferenceKernel):  # holds the interpreter lock: one thread
         return KernelHasher.lift(kernel, RESOURCE, 1, **details)
     return KernelHasher.lift(kernel, RESOURCE, usable_cpus(), **details)
+
+
+def _numba() -> Kernel:
+    """Return the kernel that Numba compiles. Raises NoDriver."""
+    try:
+        from hwkit.hashers.numba_cpu import NumbaKernel  # noqa: PLC0415 - half a second
+    except ModuleNotFoundError as error:
+        raise NoDriver("cpu:numba", "it needs numba: pip install 'hwkit[numba]'") from error
+    except ImportError as error:  # beside a numpy that it does not know, say
+        raise NoDriver("cpu:numba", f"numba does not load: {error}") from error
+    return NumbaKernel()
 
 
 def _unsupported(name: str) -> NoDevice:

@@ -1,5 +1,6 @@
 """The processor's kernels and hashers that are here: each keeps its contract, and all agree."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -26,7 +27,10 @@ from hwkit.vectors import mainnet_headers
 from hwkit.work import MAX_TARGET, NONCES, Header, Job, Target
 
 COMPILED = [] if compiled.MISSING else [k for k in compiled.kernels() if k.supported]
-KERNELS: list[Any] = [ReferenceKernel(), *COMPILED]
+KERNELS: list[Any] = [ReferenceKernel(), *COMPILED]  # those that cpu:auto chooses from
+NUMBA = [cpu._numba()] if importlib.util.find_spec("numba") else []
+FAST = [*COMPILED, *NUMBA]
+EVERY = [*KERNELS, *NUMBA]
 
 
 def by_name(kernel):
@@ -34,7 +38,7 @@ def by_name(kernel):
 
 
 class TestKernels(KernelContract):
-    @pytest.fixture(params=KERNELS, ids=by_name)
+    @pytest.fixture(params=EVERY, ids=by_name)
     def kernel(self, request):
         return request.param
 
@@ -42,7 +46,7 @@ class TestKernels(KernelContract):
 class TestHashers(HasherContract):
     ends_within_s = 0.2
 
-    @pytest.fixture(params=KERNELS, ids=by_name)
+    @pytest.fixture(params=EVERY, ids=by_name)
     def hasher(self, request):
         [hasher] = plugins.hashers(request.param.name)
         return hasher
@@ -82,7 +86,7 @@ def test_every_compiled_kernel_is_found_or_its_absence_explained(native):
     found = list(plugins.hashers())
     names = {f.spec.name if isinstance(f, Hasher) else f.address for f in found}
     assert names >= {"cpu:portable", "cpu:reference"}
-    assert names >= {kernel.name for kernel in compiled.kernels()}
+    assert names >= {kernel.name for kernel in compiled.kernels()} | {"cpu:numba"}
 
 
 @pytest.fixture
@@ -103,10 +107,15 @@ def test_a_kernel_that_this_processor_does_not_run():
         assert any("avx512f" in each.why for each in absent)
 
 
+def no_numba():
+    raise NoDriver("cpu:numba", "not installed")
+
+
 def test_without_the_extension_the_reference_remains(monkeypatch):
     monkeypatch.setattr(compiled, "MISSING", "not built")
+    monkeypatch.setattr(cpu, "_numba", no_numba)
     found = list(cpu.find(None))
-    assert [type(each) for each in found] == [KernelHasher, NoDriver]
+    assert [type(each) for each in found] == [KernelHasher, NoDriver, NoDriver]
     [absent] = plugins.hashers("cpu:portable")
     assert isinstance(absent, NoDriver)
     [reference] = plugins.hashers("cpu:reference")
@@ -148,6 +157,7 @@ def test_auto_is_a_proven_kernel_and_says_what_it_measured():
 def test_auto_leaves_out_a_kernel_that_is_not_proven(native, monkeypatch):
     class Blind(ReferenceKernel):
         name = "cpu:blind"
+        lanes = 16  # as where C has vector code: Numba is left out
 
         def scan(self, header, target, nonces, versions=()):
             return []
@@ -169,9 +179,9 @@ def test_auto_leaves_out_a_kernel_that_is_not_proven(native, monkeypatch):
 
 def test_all_kernels_find_the_same_hits_among_16_million(native):
     """Across the seams of calls, pieces and buffers that a proof is too short to reach."""
-    fast_first = sorted(COMPILED, key=lambda kernel: -kernel.lanes)
+    fast_first = sorted(FAST, key=lambda kernel: -kernel.lanes)
     checks = agree(fast_first, MINED, piece=1 << 23)
-    assert [check.fault for check in checks] == [None] * (len(COMPILED) - 1)
+    assert [check.fault for check in checks] == [None] * (len(FAST) - 1)
     hits = fast_first[0].scan(MINED.header, MINED.target, MINED.nonces)
     assert len(hits) == pytest.approx(1024, abs=160)  # five standard deviations
     assert [hit for hit in hits if hit.nonce < MINED.nonces.start + (1 << 16)] == list(
@@ -180,13 +190,13 @@ def test_all_kernels_find_the_same_hits_among_16_million(native):
 
 
 def test_all_kernels_find_the_same_hits_with_rolled_versions(native):
-    checks = agree(COMPILED, ROLLED, piece=1 << 17)
-    assert [check.fault for check in checks] == [None] * (len(COMPILED) - 1)
-    hits = COMPILED[-1].scan(ROLLED.header, ROLLED.target, ROLLED.nonces, ROLLED.versions)
+    checks = agree(FAST, ROLLED, piece=1 << 17)
+    assert [check.fault for check in checks] == [None] * (len(FAST) - 1)
+    hits = FAST[-1].scan(ROLLED.header, ROLLED.target, ROLLED.nonces, ROLLED.versions)
     assert len(hits) == pytest.approx(256, abs=80)  # five standard deviations
 
 
-@pytest.mark.parametrize("kernel", COMPILED, ids=by_name)
+@pytest.mark.parametrize("kernel", FAST, ids=by_name)
 def test_every_mainnet_nonce_is_found_among_thousands(kernel):
     for height, raw in mainnet_headers().items():
         header = Header.unpack(raw)
@@ -196,7 +206,7 @@ def test_every_mainnet_nonce_is_found_among_thousands(kernel):
         assert [hit.nonce for hit in hits] == [header.nonce], height
 
 
-@pytest.mark.parametrize("kernel", COMPILED, ids=by_name)
+@pytest.mark.parametrize("kernel", FAST, ids=by_name)
 @settings(max_examples=60)
 @given(
     header=st.binary(min_size=80, max_size=80),
@@ -217,13 +227,13 @@ def test_any_question_is_answered_as_the_reference_does(
 
 
 @pytest.mark.parametrize("length", [0, 76, 79, 81, 160])
-@pytest.mark.parametrize("kernel", KERNELS, ids=by_name)
+@pytest.mark.parametrize("kernel", EVERY, ids=by_name)
 def test_headers_of_another_length_are_refused(kernel, length):
     with pytest.raises(PlanError, match="80 bytes"):
         kernel.scan(bytes(length), Target(MAX_TARGET), range(8))
 
 
-@pytest.mark.parametrize("kernel", KERNELS, ids=by_name)
+@pytest.mark.parametrize("kernel", EVERY, ids=by_name)
 def test_empty_ranges_have_no_hits(kernel):
     for nonces in (range(0), range(5, 5), range(5, 3), range(NONCES, NONCES)):
         assert list(kernel.scan(bytes(80), Target(MAX_TARGET), nonces)) == []
@@ -259,7 +269,7 @@ def test_any_number_of_threads_finds_the_same_over_what_it_reports(threads, roll
     assert found == again
 
 
-@pytest.mark.parametrize("kernel", COMPILED, ids=by_name)
+@pytest.mark.parametrize("kernel", FAST, ids=by_name)
 def test_the_interpreter_lock_is_released(kernel):
     """Python goes on between the beginning and the end of one long call into C."""
     began, ended = threading.Event(), threading.Event()

@@ -147,6 +147,10 @@ def unlike():
     )
 
 
+def absent():
+    raise NoDriver("cpu", "not here")
+
+
 @pytest.fixture
 def two_types(monkeypatch):
     """A machine with two types of cores, on each of which another kernel wins the race."""
@@ -161,6 +165,7 @@ def two_types(monkeypatch):
     monkeypatch.setattr(topology, "read", lambda: Topology(unlike()))
     monkeypatch.setattr(topology, "usable", lambda: HERE[:2])
     monkeypatch.setattr(native, "kernels", lambda: kernels)
+    monkeypatch.setattr(cpu, "_numba", absent)
     monkeypatch.setattr(cpu, "race", race)
     monkeypatch.setattr(cpu, "prove", lambda _: SimpleNamespace(passed=True))
     for cached in (cpu._fastest, audit._proven):
@@ -251,10 +256,6 @@ def test_an_auditor_is_none_of_those_it_audits(two_types, monkeypatch):
     assert auditor
     assert auditor.kernel.name == "cpu:reference"
     assert audit.auditor_for({"cpu:one", "cpu:two", "cpu:reference"}) is None
-
-    def absent():
-        raise NoDriver("cpu", "not built")
-
     monkeypatch.setattr(native, "kernels", absent)
     audit._proven.cache_clear()
     assert audit.auditor_for({"cpu:reference"}) is None

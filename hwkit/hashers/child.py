@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import importlib
 import json
-import math
 import os
 import queue
 import signal
@@ -62,9 +61,9 @@ class Child:
         return process.ask(request, silence_s)
 
     @property
-    def heard(self) -> float:
-        """When it last said something, by time.monotonic(): -inf before it was asked."""
-        return -math.inf if self._process is None else self._process.heard
+    def silent_s(self) -> float:
+        """For how long a question has waited without a word; 0 when none waits."""
+        return 0.0 if self._process is None else self._process.silent_s
 
     def end(self, fault: DeviceFault | None = None) -> None:
         """End the process at once; who waits for an answer, or asks again, gets the fault."""
@@ -79,31 +78,35 @@ class _Process:
         self._fault: DeviceFault | None = None
         self._waiting: deque[queue.SimpleQueue[Any]] = deque()
         self._lock = threading.Lock()
-        self.heard = time.monotonic()
+        self._heard = time.monotonic()
         command = [sys.executable, "-P", "-m", __name__, function, str(os.getpid())]
         self._process = _STARTER.submit(_start, command).result()
         threading.Thread(target=self._listen, name=f"{name} listener", daemon=True).start()
 
     def ask(self, request: Any, silence_s: float) -> Any:  # noqa: ANN401
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        asked = time.monotonic()
         with self._lock:
             if self._fault is not None:
                 raise self._fault
+            if not self._waiting:
+                self._heard = time.monotonic()
             self._waiting.append(answer)
             with suppress(OSError, ValueError):  # it has ended: the listener will say how
                 self._process.stdin.write(json.dumps(request).encode() + b"\n")  # type: ignore[union-attr]
         while True:
-            left_s = max(asked, self.heard) + silence_s - time.monotonic()
             try:
-                reply = answer.get(timeout=max(left_s, 0))
+                reply = answer.get(timeout=max(silence_s - self.silent_s, 0))
             except queue.Empty:
-                if max(asked, self.heard) + silence_s <= time.monotonic():
+                if self.silent_s >= silence_s:
                     self.end(DeviceTimeout(f"{self._name}: no answer for {silence_s:g} s"))
             else:
                 if isinstance(reply, DeviceFault):
                     raise reply
                 return reply
+
+    @property
+    def silent_s(self) -> float:
+        return time.monotonic() - self._heard if self._waiting else 0.0
 
     def end(self, fault: DeviceFault | None = None) -> None:
         self._fail(fault or DeviceLost(f"{self._name}: ended"))
@@ -116,7 +119,7 @@ class _Process:
         assert output is not None  # noqa: S101 - it is a pipe
         with output, suppress(ValueError):  # closed while it was read
             while line := output.readline(LONGEST):
-                self.heard = time.monotonic()
+                self._heard = time.monotonic()
                 try:
                     self._take(json.loads(line))
                 except (ValueError, TypeError, IndexError, RecursionError):

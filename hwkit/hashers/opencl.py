@@ -203,7 +203,7 @@ def _ended(kernel: OpenCLKernel, stop: Event) -> Iterator[None]:
             pass
         stopped = time.monotonic()
         while not left.wait(WATCH_S):
-            if time.monotonic() - max(stopped, kernel.child.heard) > LEAVE_S:
+            if min(time.monotonic() - stopped, kernel.child.silent_s) > LEAVE_S:
                 fault = f"{kernel.child.name}: silent {LEAVE_S:g} s after it was to stop"
                 kernel.child.end(DeviceTimeout(fault))
                 return

@@ -173,6 +173,10 @@ def _how(code: int | None) -> str:
 def main(function: str, parent: int) -> None:
     """Answer what comes on stdin, until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    with suppress(ImportError):
+        import resource  # noqa: PLC0415 - not on every system
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is a value, not a file
     _die_with(parent)
     output = os.dup(1)
     os.dup2(2, 1)  # drivers print

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from hwkit.errors import (
     DeviceFault,
     DeviceTimeout,
+    HwkitError,
     NoDevice,
     NoDriver,
     PlanError,
@@ -22,9 +23,10 @@ from hwkit.errors import (
 )
 from hwkit.hashers.child import SILENCE_S, Child
 from hwkit.hashers.hoist import uniforms
-from hwkit.hashers.kernel import KernelHasher, TimedHits
+from hwkit.hashers.kernel import KernelHasher, TimedHits, usable_cpus
 from hwkit.hashers.native import check_question
 from hwkit.protocols import Hit
+from hwkit.prove.questions import CHECKS, answer
 from hwkit.sha256d import sha256d
 
 if TYPE_CHECKING:
@@ -93,7 +95,9 @@ class Device:
         """Return a hasher of one variant."""
         kernel = OpenCLKernel(self, variant)
         # A device that is the processor takes turns with its kernels.
-        resource, threads = ("cpu", self.compute_units) if self.is_cpu else (self.address, AT_ONCE)
+        resource, threads = self.address, AT_ONCE
+        if self.is_cpu:
+            resource, threads = "cpu", min(self.compute_units, usable_cpus())
         told = {key: getattr(self, key) for key in ("device", "platform", "version", "driver")}
         return DeviceHasher.lift(
             kernel, resource, threads, compute_units=self.compute_units, **told, **asdict(variant)
@@ -226,7 +230,8 @@ def find(address: Address | None) -> Iterator[Hasher | Unavailable]:
         return
     found = list(_listed())
     if address is None:
-        yield from (_usual(each) if isinstance(each, Device) else each for each in found)
+        for each in found:
+            yield from _right(each) if isinstance(each, Device) else [each]
         return
     devices = [each for each in found if isinstance(each, Device)]
     device = _addressed(address, devices)
@@ -234,12 +239,36 @@ def find(address: Address | None) -> Iterator[Hasher | Unavailable]:
         why = next((each.why for each in found if isinstance(each, Unavailable)), None)
         there = ", ".join(f"{each.address} ({each.device})" for each in devices)
         yield NoDevice(str(address), f"there are {there}" if there else why or "no device")
-        return
-    yield device.hasher(_asked(address, device))
+    elif address.options:
+        yield device.hasher(_asked(address, device))
+    else:
+        yield list(_right(device))[-1]
 
 
-def _usual(device: Device) -> Hasher:
-    return device.hasher(device.usual)
+def _right(device: Device) -> Iterator[Hasher | Unavailable]:
+    """Yield the hasher of the widest variant that is right, after the fault of each wider one."""
+    usual = device.usual
+    for width in sorted({1, *WIDTHS[: WIDTHS.index(usual.width) + 1]}, reverse=True):
+        hasher = device.hasher(replace(usual, width=width))
+        fault = _fault(hasher.kernel)
+        if fault is None:
+            yield hasher
+            return
+        hasher.kernel.child.end()
+        yield NoDevice(device.address, fault.removeprefix(f"{device.address} "))
+
+
+def _fault(kernel: OpenCLKernel) -> str | None:
+    """Return what a few questions show to be wrong, None where nothing; it is no proof."""
+    some = CHECKS["mainnet headers"](kernel)[::100] + CHECKS["two hits in a step"](kernel)[:4]
+    for question in some:
+        try:
+            hits = kernel.scan(question.header, question.target, question.nonces)
+        except HwkitError as error:
+            return str(error)
+        if tuple(hits) != answer(question):
+            return f"{kernel.child.name}: wrong answer about {question}"
+    return None
 
 
 def _addressed(address: Address, devices: Sequence[Device]) -> Device | None:

@@ -16,7 +16,6 @@ from hwkit.hashers.reference import ReferenceKernel
 from hwkit.prove import agree
 from hwkit.prove.questions import HALF, MINED, ROLLED, Question, answer
 from hwkit.testing import HasherContract, KernelContract
-from hwkit.work import Target
 
 FOUND = [] if find_spec("pyopencl") is None else list(opencl._listed())
 DEVICES = [device for device in FOUND if isinstance(device, Device)]
@@ -42,14 +41,17 @@ def by_name(pair):
 def kernel(request):
     device, variant = request.param
     hasher = device.hasher(variant)
+    fault = opencl._fault(hasher.kernel)
+    if fault and "crashed" in fault:  # the driver, as PoCL 3.0 does with 16 lanes: never used
+        pytest.skip(fault)
     yield hasher.kernel
     hasher.kernel.child.end()
 
 
 @pytest.fixture(scope="module", params=DEVICES, ids=lambda device: device.address)
 def hasher(request):
-    hasher = request.param.hasher(request.param.usual)
-    hasher.kernel.scan(bytes(80), Target(0), range(1))  # it is open when a session measures it
+    *_, hasher = opencl._right(request.param)
+    assert isinstance(hasher, opencl.DeviceHasher)
     yield hasher
     hasher.kernel.child.end()
 

@@ -72,7 +72,12 @@ GPU = opencl.Device(
 # --- which devices there are -----------------------------------------------------------------
 
 
-def test_every_device_is_listed_or_its_absence_explained(behave):
+@pytest.fixture
+def all_are_right(monkeypatch):
+    monkeypatch.setattr(opencl, "_fault", lambda _: None)
+
+
+def test_every_device_is_listed_or_its_absence_explained(behave, all_are_right):
     behave("many")
     found = list(plugins.hashers("opencl:0")) + list(opencl.find(None))
     here = {each.spec.name: each.spec for each in found if isinstance(each, Hasher)}
@@ -116,7 +121,46 @@ def test_without_pyopencl(monkeypatch):
         assert "pip install 'hwkit[opencl]'" in {each.why for each in found}
 
 
-def test_addresses(behave):
+def test_a_variant_that_is_not_right_is_never_used(behave, monkeypatch):
+    """Its fault is told in its place; the next narrower one that is right is the device's."""
+    behave("many")
+    wide = {16: "opencl:1 width 16: crashed (SIGSEGV)", 8: "opencl:1 width 8: missed"}
+
+    def fault(kernel):
+        return wide.get(kernel.lanes // 16) if kernel.name == "opencl:1" else None
+
+    monkeypatch.setattr(opencl, "_fault", fault)
+    found = list(opencl.find(None))
+    faults = [each.why for each in found if isinstance(each, NoDevice)]
+    assert {"width 16: crashed (SIGSEGV)", "width 8: missed"} < set(faults)
+    [addressed] = plugins.hashers("opencl:1")
+    for hasher in [each for each in found if isinstance(each, opencl.DeviceHasher)][1], addressed:
+        assert isinstance(hasher, opencl.DeviceHasher)
+        assert (hasher.spec.name, hasher.spec.details["width"]) == ("opencl:1", 4)
+
+
+def test_a_device_of_which_nothing_is_right(behave, monkeypatch):
+    behave("many")
+    monkeypatch.setattr(opencl, "_fault", lambda kernel: f"{kernel.child.name}: missed")
+    assert not [each for each in opencl.find(None) if isinstance(each, Hasher)]
+    [absent] = plugins.hashers("opencl:1")
+    assert isinstance(absent, NoDevice)
+    assert absent.why == "width 1, shifts, group 16: missed"
+
+
+@pytest.mark.parametrize(
+    ("function", "fault"),
+    [
+        ("blind", "opencl:0 width 1, rotate, group 256: wrong answer about nonces 0x"),
+        ("sees_things", "top word: nonce 0x"),
+        ("crashes_at_work", "opencl:0 width 1, rotate, group 256: crashed (SIGSEGV)"),
+    ],
+)
+def test_a_few_questions_show_what_is_not_right(gpu, function, fault):
+    assert fault in str(opencl._fault(gpu(function).kernel))
+
+
+def test_addresses(behave, all_are_right):
     behave("many")
     for address, name in {
         "opencl": "opencl:0",

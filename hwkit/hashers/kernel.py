@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.hashers import topology
-from hwkit.protocols import Basis, HasherSpec, Kernel, Progress, Span
+from hwkit.protocols import Basis, HasherSpec, Hit, Kernel, Progress, Span
 from hwkit.work import NONCES, Share
 
 if TYPE_CHECKING:
@@ -25,6 +25,12 @@ ALIVE_NS = 200_000_000
 FIRST_CHUNK = 1 << 10
 GROWTH = 8
 WAITING = 4  # wall time over thread time past which a thread waits rather than shares a core
+
+
+class TimedHits(list[Hit]):
+    """Hits of a device that times itself: busy_ns is its work behind them."""
+
+    busy_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,8 @@ class KernelHasher:
                     for hit in hits
                 )
                 ended = time.monotonic_ns()
-                chunks.put(_Chunk(number, ended, span, shares, busy))
+                at_work = hits.busy_ns if isinstance(hits, TimedHits) else busy
+                chunks.put(_Chunk(number, ended, span, shares, at_work))
                 # By thread time, which a busy machine does not stretch; but a thread that waits for
                 # its device uses next to none.
                 ideal = span.count * CHUNK_NS // max(busy, (ended - began) // WAITING, 1)

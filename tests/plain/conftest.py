@@ -19,6 +19,7 @@ from hwkit.records import Store
 from hwkit.records.record import Chunk, Record, summary_of
 from hwkit.work import MAX_TARGET, Target
 
+FAKES = Path(__file__).parents[1] / "fakes"
 HWKIT = Path(sys.executable).with_name("hwkit")
 # As harness.host has it, of a host of nobody's.
 HOST = {
@@ -32,6 +33,19 @@ HOST = {
     "packages": {},
     "load": None,
 }
+
+
+@pytest.fixture(autouse=True)
+def no_opencl(tmp_path, monkeypatch):
+    """A machine's OpenCL devices are tests/device's affair."""
+    monkeypatch.setenv("OCL_ICD_VENDORS", str(tmp_path / "no-vendors"))
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """A child process may import what is in tests/fakes."""
+    paths = [str(FAKES), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(call PIP,$(VENV)) --upgrade pip
 	$(call PIP,$(VENV)) --group build
-	$(call PIP,$(VENV)) --no-build-isolation --editable '.[numba]'
+	$(call PIP,$(VENV)) --no-build-isolation --editable '.[numba,pocl]'
 	@echo '$(PATH_LINE)' >"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/hwkit_path.pth"
 	@touch $@
 

@@ -116,13 +116,52 @@ class Hasher(Protocol):
         ...
 
 
+class Scope(StrEnum):
+    """What a meter sees: never compared across, never mixed in one J/TH."""
+
+    CHIP = "chip"
+    BOARD = "board"  # of a GPU, or the hash boards of a miner: DC
+    DEVICE = "device"  # all of it behind its power supply: DC
+    WALL = "wall"  # AC in: supplies, fans and controller with it
+
+
+class Provenance(StrEnum):
+    """Who says so."""
+
+    METER = "meter"  # an instrument of its own
+    PSU = "psu"  # the device's power supply
+    BOARD = "board"  # sensors on the device
+    ESTIMATED = "estimated"  # a model of the device's, no sensor
+    NAMEPLATE = "nameplate"
+    MANUAL = "manual"  # read and typed by a person
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Limits within which a reading's error lies, as a datasheet states them (rectangular)."""
+
+    of_reading: float  # a fraction: 0.01 is 1 %
+    of_range: float = 0.0  # a fraction of range_w
+    range_w: float | None = None
+    source: str = ""  # "IEC 62053-21 class 1", "datasheet"
+
+
 @dataclass(frozen=True, slots=True)
 class MeterSpec:
-    """What a meter sees and how well."""
+    """What a meter sees and how well. It costs no I/O and never changes."""
 
     name: str  # its address
-    scope: str  # chip | board | device | wall
-    provenance: str  # meter | psu | board | estimated | nameplate | manual
+    scope: Scope
+    provenance: Provenance
+    accuracy: Accuracy | None = None  # None: unchecked, nobody vouches for it
+    interval_s: float | None = 1.0  # between readings; None: read at a run's two ends only
+    averaging_s: float = 0.0  # a power reading is the mean of so long before it
+    quantum_w: float | None = None  # the step of its power readings
+    quantum_j: float | None = None  # the step of its energy counter
+    modulus_j: float | None = None  # where the counter wraps; None: unknown, a fall is a reset
+    model: str | None = None
+    serial: str | None = None
+    calibrated: str | None = None  # the date (ISO 8601); None: uncalibrated
     details: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
@@ -131,9 +170,14 @@ class Reading:
     """What a meter said at one moment: the midpoint of the request, in monotonic ns."""
 
     at: int
-    joules: float | None = None  # of a counter
-    watts: float | None = None
+    joules: float | None = None  # of a counter: since whenever
+    watts: float | None = None  # active power
     flags: tuple[str, ...] = ()
+    took_ns: int | None = None  # from request to answer; None: it was sent unasked
+    volts: float | None = None  # RMS, or DC
+    amperes: float | None = None
+    power_factor: float | None = None
+    hertz: float | None = None
 
 
 @runtime_checkable
@@ -145,15 +189,19 @@ class Meter(Protocol):
         """What it is; the same at every call."""
         ...
 
-    def open(self) -> None:
-        """Connect. Raises Unavailable."""
+    def open(self) -> Mapping[str, str]:
+        """Connect, and return what the instrument says of itself: model, serial, firmware.
+
+        Raises Unavailable, and DeviceFault for an instrument that answers nonsense.
+        """
+        ...
 
     def read(self) -> Reading:
-        """Return one reading. Raises DeviceFault."""
+        """Return one reading, within 5 s. Raises DeviceFault; the next call connects again."""
         ...
 
     def close(self) -> None:
-        """Let go; may be called twice."""
+        """Let go; may be called twice, and while another thread reads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def _look() -> dict[str, Any]:
         if isinstance(meter, Unavailable):
             absent.append(_absent(meter))
         else:
-            meters.append({"address": meter.spec.name, "scope": meter.spec.scope})
+            meters.append({"address": meter.spec.name, "scope": meter.spec.scope.value})
     processor = {"model": cpuinfo.model(), "usable": usable_cpus(), "quota": topology.quota()}
     processor |= topology.read().to_json()
     return {"processor": processor, "hashers": hashers, "meters": meters, "absent": absent}

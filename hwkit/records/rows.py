@@ -56,10 +56,16 @@ COLUMNS: dict[str, dict[str, Types]] = {
         "joules": _NUMBER_OR_NONE,
         "watts": _NUMBER_OR_NONE,
         "flags": _LIST,
+        "took_ns": _WHOLE_OR_NONE,
+        "volts": _NUMBER_OR_NONE,
+        "amperes": _NUMBER_OR_NONE,
+        "power_factor": _NUMBER_OR_NONE,
+        "hertz": _NUMBER_OR_NONE,
     },
     "events": {"at": _WHOLE, "what": _TEXT},
 }
-LATER = {"group"}  # columns that chunks of before do not have: then they hold None
+# Columns that chunks of before do not have: then they hold None.
+LATER = {"group", "took_ns", "volts", "amperes", "power_factor", "hertz"}
 TIMES = {"opened", "closed", "at"}
 CHUNK_ROWS = 2048
 LARGEST_CHUNK = 1 << 24  # bytes of JSON: far above any chunk of ours, far below any memory
@@ -87,7 +93,7 @@ def decode(kind: str, chunk: bytes) -> Iterator[Row]:
         columns = read_json(text)
         for name, types in COLUMNS[kind].items():
             if name in LATER and name not in columns:
-                columns[name] = [None] * len(columns["window"])
+                columns[name] = [None] * len(next(iter(columns.values())))
             _refuse_strangers(f"{kind}.{name}", columns[name], types)
             if len(columns[name]) > CHUNK_ROWS:
                 raise RecordError(f"a chunk of {kind} has more rows than {CHUNK_ROWS}")
@@ -155,7 +161,8 @@ def from_audit(audit: Audit) -> Row:
 
 def from_reading(meter: str, reading: Reading) -> Row:
     """Return a meter's reading as a row."""
-    return (meter, reading.at, reading.joules, reading.watts, list(reading.flags))
+    values = (getattr(reading, name) for name in COLUMNS["readings"] if name != "meter")
+    return (meter, *(list(value) if isinstance(value, tuple) else value for value in values))
 
 
 def to_window(row: Row) -> Window:
@@ -179,8 +186,8 @@ def to_audit(row: Row) -> Audit:
 
 def to_reading(row: Row) -> tuple[str, Reading]:
     """Return the reading of a row, and the meter that took it."""
-    meter, at, joules, watts, flags = row
-    return meter, Reading(at, joules, watts, tuple(flags))
+    meter, at, joules, watts, flags, *rest = row
+    return meter, Reading(at, joules, watts, tuple(flags), *rest)
 
 
 READERS: dict[str, Callable[[Row], Any]] = {

@@ -28,7 +28,13 @@ VALUES = {
     "readings": st.tuples(
         st.text(),
         st.builds(
-            Reading, at, st.none() | number, st.none() | number, st.lists(st.text()).map(tuple)
+            Reading,
+            at,
+            st.none() | number,
+            st.none() | number,
+            st.lists(st.text()).map(tuple),
+            st.none() | at,
+            *[st.none() | number] * 4,
         ),
     ),
     "events": st.tuples(at, st.text()),
@@ -72,6 +78,14 @@ def test_audits_from_before_there_were_versions_are_of_the_job_s_own():
     del before["hits"]  # what they always had, is missed
     with pytest.raises(RecordError, match="a chunk of audits"):
         list(rows.decode("audits", chunk_of(before)))
+
+
+def test_readings_from_before_there_were_volts():
+    before = columns_of("readings", 2, watts=[1.5, None])
+    for name in rows.LATER - {"group"}:
+        del before[name]
+    readings = [rows.to_reading(row) for row in rows.decode("readings", chunk_of(before))]
+    assert readings == [("00", Reading(0, 0, 1.5)), ("00", Reading(0, 0, None))]
 
 
 @given(st.binary(max_size=200))

@@ -1,0 +1,1 @@
+"""What sees power or energy; each module a driver."""

@@ -54,7 +54,8 @@ sanitize:  ## the tests with C built to stop at out-of-bounds access and undefin
 	@# Not those that run none of this C: kernels made of faults, another processor's, other miners.
 	@# --capture=sys: the sanitizer writes its report past sys.stderr.
 	$(SANITIZED) $(PYTEST) --capture=sys --ignore=tests/plain/test_prove.py \
-	    --ignore=tests/plain/test_aarch64.py --ignore=tests/plain/test_peers.py
+	    --ignore=tests/plain/test_aarch64.py --ignore=tests/plain/test_peers.py \
+	    --ignore=tests/plain/test_cuda_code.py
 
 soak: $(VENV)/.test  ## what takes long: exhaustive tests, then make bench and make test in a bare Debian
 	$(BIN)/python $(PYTEST) tests -m soak

@@ -3,17 +3,19 @@
 A plugin names a function `find(address: Address | None)` under the entry point group
 hwkit.hashers or hwkit.meters, the entry point's name being the first word of its addresses. With
 None it yields everything that is here and, as Unavailable values, the reason for what is not; with
-an address, that one.
+an address, that one. HWKIT_WITHOUT=opencl,cuda leaves kinds out of the first, for a driver that
+only hangs.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl
 
-from hwkit.errors import NoDriver, PlanError, Unavailable
+from hwkit.errors import NoDevice, NoDriver, PlanError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,8 +87,12 @@ def meters(address: str | None = None) -> Iterator[Meter | Unavailable]:
 def _find(group: str, text: str | None) -> Iterator[Any]:
     doors = {door.name: door for door in entry_points(group=group)}
     if text is None:
-        for _, door in sorted(doors.items()):
-            yield from _through(door, None)
+        without = os.environ.get("HWKIT_WITHOUT", "").split(",")
+        for name, door in sorted(doors.items()):
+            if name in without:
+                yield NoDevice(name, "left out: HWKIT_WITHOUT names it")
+            else:
+                yield from _through(door, None)
         return
     address = Address.parse(text)
     if address.scheme not in doors:

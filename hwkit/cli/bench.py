@@ -11,10 +11,13 @@ from hwkit.cli.options import (
     affinity_option,
     find_hashers,
     json_option,
+    no_tune_option,
     print_json,
     read_with,
+    retune_option,
     store_option,
     threads_option,
+    tuned,
     until_interrupted,
     version_rolling_option,
 )
@@ -46,6 +49,8 @@ EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
     "--beacon", metavar="HEADER", help="A recent block header (160 hex digits), likewise."
 )
 @click.option("--plan", "only_plan", is_flag=True, help="Say how long and how precise, and stop.")
+@no_tune_option
+@retune_option
 @version_rolling_option
 @threads_option
 @affinity_option
@@ -64,6 +69,8 @@ def command(
     affinity: tuple[int, ...] | None,
     store: str | None,
     *,
+    no_tune: bool,
+    retune: bool,
     version_rolling: bool,
     only_plan: bool,
     as_json: bool,
@@ -105,6 +112,7 @@ def command(
     records = Store(store)
     with until_interrupted() as stop:
         click.echo(estimate, err=True)
+        hashers = tuned(hashers, stop, no_tune=no_tune, retune=retune)
         for hasher in hashers:
             _say_picked(hasher.spec)
         session = Session(plan, hashers, records, stop)

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwkit.cli.options import find_hashers, json_option, print_json
-from hwkit.errors import PlanError
+from hwkit.errors import PlanError, Unavailable
 from hwkit.hashers import cpu, cpuinfo, native
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.prove import Check, agree, prove, prove_sha256
 from hwkit.prove.questions import MINED, ROLLED
 from hwkit.sha256d import plain_sha256
+from hwkit.units import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hwkit.protocols import Hasher, Kernel
 
@@ -34,18 +35,13 @@ def command(addresses: tuple[str, ...], *, full: bool, as_json: bool) -> None:
 
     Prints PASS or FAIL for each, with the first nonce that differs; exits 1 when one fails.
     """
-    kernels = [kernel for hasher in find_hashers(addresses) for kernel in _kernels(hasher)]
+    absent: list[Unavailable] = []
+    hashers = find_hashers(addresses, absent=absent.append)
+    kernels = [kernel for hasher in hashers for kernel in _kernels(hasher)]
     say = (lambda _: None) if as_json else click.echo
-    proofs = []
-    for kernel in kernels:
-        proof = prove(kernel)
-        proofs.append(proof.to_json())
-        asked = sum(check.questions for check in proof.checks)
-        if proof.passed:
-            say(f"PASS  {kernel.name:<20} {len(proof.checks)} checks, {asked:,} questions")
-        for check in proof.checks:
-            if not check.passed:
-                say(f"FAIL  {kernel.name:<20} {check.name}: {check.fault}")
+    proofs = [_proof(kernel, say) for kernel in kernels]
+    for each in absent:
+        say(f"SKIP  {each.address:<20} {plain(each.why)}")
     others: list[tuple[str, Check]] = []
     if not addresses:
         others += [(f"sha256: {name}", check) for name, check in _sha256()]
@@ -67,10 +63,22 @@ def command(addresses: tuple[str, ...], *, full: bool, as_json: bool) -> None:
             {
                 "verdict": "PASS" if passed else "FAIL",
                 "kernels": proofs,
+                "absent": [{"address": each.address, "why": each.why} for each in absent],
                 "others": [_other(name, check) for name, check in others],
             }
         )
     sys.exit(0 if passed else 1)
+
+
+def _proof(kernel: Kernel, say: Callable[[str], None]) -> dict[str, Any]:
+    proof = prove(kernel)
+    asked = sum(check.questions for check in proof.checks)
+    if proof.passed:
+        say(f"PASS  {kernel.name:<20} {len(proof.checks)} checks, {asked:,} questions")
+    for check in proof.checks:
+        if not check.passed:
+            say(f"FAIL  {kernel.name:<20} {check.name}: {check.fault}")
+    return proof.to_json()
 
 
 def _kernels(hasher: Hasher) -> Sequence[Kernel]:

@@ -70,7 +70,7 @@ def _print(found: dict[str, Any]) -> None:
     click.echo(f"Processor: {_processor(found['processor'])}")
     click.echo("Hashers" if found["hashers"] else "Hashers: none")
     for hasher in found["hashers"]:
-        details = ", ".join(f"{k} {v}" for k, v in hasher["details"].items())
+        details = ", ".join(f"{k} {v}" for k, v in hasher["details"].items() if k != "tuned")
         click.echo(f"  {hasher['address']:<16} {details}")
     click.echo("Meters" if found["meters"] else "Meters: none (no meter driver is installed)")
     for meter in found["meters"]:

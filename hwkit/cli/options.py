@@ -14,7 +14,9 @@ import click
 from hwkit import plugins
 from hwkit.errors import PlanError, Unavailable
 from hwkit.hashers import topology
+from hwkit.hashers.device import DeviceHasher
 from hwkit.hashers.kernel import KernelHasher
+from hwkit.units import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +37,14 @@ threads_option = click.option(
     "--threads",
     type=click.IntRange(1, 4096),
     help="Threads of each CPU kernel. [default: one a processor that it may use]",
+)
+no_tune_option = click.option(
+    "--no-tune",
+    is_flag=True,
+    help="Run each GPU's usual kernel, or what an earlier tuning found; tune nothing now.",
+)
+retune_option = click.option(
+    "--retune", is_flag=True, help="Tune each GPU's kernel again, whatever is remembered."
 )
 version_rolling_option = click.option(
     "--version-rolling",
@@ -67,8 +77,9 @@ def find_hashers(
     addresses: Sequence[str],
     threads: int | None = None,
     affinity: tuple[int, ...] | None = None,
+    absent: Callable[[Unavailable], None] = lambda _: None,
 ) -> list[Hasher]:
-    """Return the hashers addressed, or all of this machine.
+    """Return the hashers addressed, or all of this machine, telling what of it is absent.
 
     Raises Unavailable for an address that is not here, PlanError for one that is none.
     """
@@ -79,6 +90,7 @@ def find_hashers(
             if isinstance(hasher, Unavailable):
                 if address is not None:
                     raise hasher
+                absent(hasher)
             elif isinstance(hasher, KernelHasher):
                 # What an address says of itself is meant for it.
                 own = plugins.Address.parse(address).options if address else {}
@@ -92,6 +104,25 @@ def find_hashers(
             else:
                 found.append(hasher)
     return found
+
+
+def tuned(
+    hashers: Sequence[Hasher], stop: threading.Event, *, no_tune: bool, retune: bool
+) -> list[Hasher]:
+    """Return the hashers, those of GPUs with the variant that measures best; say so on stderr."""
+    if no_tune and retune:
+        raise PlanError("--no-tune and --retune: one of them")
+    if no_tune or not any(isinstance(each, DeviceHasher) for each in hashers):
+        return list(hashers)
+    from hwkit.harness.tuning import tune  # noqa: PLC0415 - only where there is something to tune
+
+    def say(text: str) -> None:
+        click.echo(plain(text), err=True)
+
+    return [
+        tune(each, stop.is_set, say, again=retune) if isinstance(each, DeviceHasher) else each
+        for each in hashers
+    ]
 
 
 def _placed(

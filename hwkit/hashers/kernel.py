@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hwkit.hashers import topology
 from hwkit.protocols import Basis, HasherSpec, Hit, Kernel, Progress, Span
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from hwkit.work import Job
 
-CHUNK_NS = 10_000_000  # one scan: short, so that stopping is quick and a report's edges are sharp
 REPORT_NS = 25_000_000
 ALIVE_NS = 200_000_000
 FIRST_CHUNK = 1 << 10
@@ -42,6 +41,9 @@ class KernelHasher:
     spec: HasherSpec
     affinity: tuple[int, ...] | None = None  # worker n runs on the n-th of these processors alone
     suited: Mapping[int, Kernel] = field(default_factory=dict, hash=False)  # processors' own
+
+    # One scan: short, so that stopping is quick and a report's edges are sharp.
+    chunk_ns: ClassVar[int] = 10_000_000
 
     @classmethod
     def lift(cls, kernel: Kernel, resource: str, threads: int, **details: Any) -> Self:  # noqa: ANN401
@@ -79,6 +81,11 @@ class KernelHasher:
             if self.suited:  # in the order of the processors
                 details["kernels"] = [self._kernel_on(each).name for each in placed.processors]
         return replace(placed, spec=replace(self.spec, details=details))
+
+    @property
+    def first_chunk(self) -> int:
+        """Nonces of a thread's first scan in a run; the next ones grow towards chunk_ns."""
+        return FIRST_CHUNK
 
     def run(self, job: Job, stop: Event) -> Iterator[Progress]:
         """Report counted hashes and the shares among them, about 40 times a second."""
@@ -118,7 +125,7 @@ class KernelHasher:
         stop: Event,
         halt: Event,
     ) -> None:
-        count = FIRST_CHUNK
+        count = self.first_chunk
         # Threads that already work leave no processor time to start the others.
         nonces.begin.wait()
         processor = self.affinity[number % len(self.affinity)] if self.affinity else None
@@ -138,11 +145,13 @@ class KernelHasher:
                     for hit in hits
                 )
                 ended = time.monotonic_ns()
-                at_work = hits.busy_ns if isinstance(hits, TimedHits) else busy
-                chunks.put(_Chunk(number, ended, span, shares, at_work))
                 # By thread time, which a busy machine does not stretch; but a thread that waits for
                 # its device uses next to none.
-                ideal = span.count * CHUNK_NS // max(busy, (ended - began) // WAITING, 1)
+                spent = max(busy, (ended - began) // WAITING, 1)
+                if isinstance(hits, TimedHits):
+                    busy = spent = max(hits.busy_ns, 1)
+                chunks.put(_Chunk(number, ended, span, shares, busy))
+                ideal = span.count * self.chunk_ns // spent
                 count = max(1, min(ideal, span.count * GROWTH, NONCES))
         except BaseException as error:  # noqa: BLE001 - it is raised again where the caller is
             chunks.put(error)

@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
-import struct
-import threading
-import time
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+import hashlib
+from dataclasses import asdict, dataclass
+from importlib.resources import files
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Self
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
-from hwkit.errors import (
-    DeviceFault,
-    DeviceTimeout,
-    HwkitError,
-    NoDevice,
-    NoDriver,
-    PlanError,
-    ProtocolError,
-    Unavailable,
-    WrongHash,
-)
-from hwkit.hashers.child import SILENCE_S, Child
-from hwkit.hashers.hoist import uniforms
-from hwkit.hashers.kernel import KernelHasher, TimedHits, usable_cpus
-from hwkit.hashers.native import check_question
-from hwkit.protocols import Hit
-from hwkit.prove.questions import CHECKS, answer
-from hwkit.sha256d import sha256d
+from hwkit.errors import DeviceFault, NoDevice, NoDriver, PlanError, Unavailable
+from hwkit.hashers.child import Child
+from hwkit.hashers.device import OPEN_S, DeviceHasher, DeviceKernel, best_known
+from hwkit.hashers.kernel import usable_cpus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from threading import Event
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hwkit.plugins import Address
-    from hwkit.protocols import Hasher, Progress
-    from hwkit.work import Job, Target
+    from hwkit.protocols import Hasher
 
 ANSWER = "hwkit.hashers.opencl_device:answer"
 INSTALL = "pip install 'hwkit[opencl]'"
 RUNTIME = "no OpenCL runtime is installed; for a processor: apt-get install pocl-opencl-icd"
-OPEN_S = 120.0  # a driver may take its time to start and to compile
-LEAVE_S = 1.5  # after `stop`
-WATCH_S = 0.05
-AT_ONCE = 2  # questions: the next one is there when a device has answered
-CANDIDATES = 1 << 16  # of a question to the child
 WIDTHS = (1, 4, 8, 16)
-ROTATIONS = ("rotate", "shifts")
+# The build options that each word stands for.
+ROTATIONS: dict[str, list[str]] = {"rotate": [], "shifts": ["-DSHIFTS"]}
+ADDITIONS: dict[str, list[str]] = {"add": [], "multiply": ["-DMULTIPLY"]}
+CPU_GROUP = 16  # 1 to 64 differ by less than 1 %
+GPU_GROUPS = [64, 128, 256]
+# Drivers and the widest variant that they do not crash with; docs/kernels.md.
+NARROW = {("Portable Computing Language", "3.0-rc2"): 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +39,13 @@ class Variant:
 
     width: int  # nonces in a work item
     rotation: str
+    additions: str
     group: int  # work items in a work group
 
     def __str__(self) -> str:
         """Say it in words: 'width 16, shifts, group 64'."""
-        return f"width {self.width}, {self.rotation}, group {self.group}"
+        additions = "" if self.additions == "add" else f"{self.additions}, "
+        return f"width {self.width}, {self.rotation}, {additions}group {self.group}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +56,7 @@ class Device:
     platform: str
     version: str
     device: str
+    vendor: str
     driver: str
     is_cpu: bool
     compute_units: int
@@ -84,154 +71,88 @@ class Device:
         return f"opencl:{self.place}"
 
     @property
-    def usual(self) -> Variant:
-        """The variant that suits most devices of its kind."""
-        if self.is_cpu:
-            width = max(width for width in WIDTHS if width <= max(self.vector_width, 4))
-            return Variant(width, "shifts", min(16, self.largest_group))
-        return Variant(1, "rotate", min(256, self.largest_group))
+    def identity(self) -> Mapping[str, str]:
+        """What a tuning is of: see hwkit.hashers.device."""
+        text = (files("hwkit.kernels") / "sha256d.cl").read_bytes()
+        return {
+            "kernel": f"sha256d.cl {hashlib.sha256(text).hexdigest()}",
+            "units": str(self.compute_units),
+            **self._told(),
+        }
 
-    def hasher(self, variant: Variant) -> DeviceHasher:
+    @property
+    def usual(self) -> Sequence[Variant]:
+        """The variant that suits most devices of its kind, and narrower ones."""
+        if not self.is_cpu:
+            return [Variant(1, "rotate", "add", min(256, self.largest_group))]
+        group = min(CPU_GROUP, self.largest_group)
+        return [Variant(width, "shifts", "add", group) for width in self._widths(4)] + [
+            Variant(1, "shifts", "add", group)
+        ]
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Widths that this driver is known to crash with."""
+        return {
+            f"width {width}": f"{self.platform} {self.driver} crashes with it"
+            for width in WIDTHS
+            if width > self._widest
+        }
+
+    def worth_trying(self) -> Sequence[Variant]:
+        """Return what may be the fastest here, by what was measured on devices of its kind."""
+        if self.is_cpu:
+            widths, additions, groups = [*self._widths(8)[:2], 1], ["add"], [CPU_GROUP]
+        else:
+            widths, groups = [1], GPU_GROUPS
+            additions = ["add", "multiply"] if "nvidia" in self.vendor.lower() else ["add"]
+        return [
+            Variant(width, rotation, adding, group)
+            for width, rotation, adding, group in product(widths, ROTATIONS, additions, groups)
+            if group <= self.largest_group
+        ]
+
+    def variant(self, **told: Any) -> Variant:  # noqa: ANN401
+        """Return the variant with these fields."""
+        return Variant(**told)
+
+    def hasher(self, variant: Variant, **details: Any) -> DeviceHasher:  # noqa: ANN401
         """Return a hasher of one variant."""
-        kernel = OpenCLKernel(self, variant)
+        options = [*ROTATIONS[variant.rotation], *ADDITIONS[variant.additions]]
+        lanes = variant.width * variant.group
+        arguments: list[int | str] = [self.place, variant.width, variant.group, *options]
+        kernel = DeviceKernel(self.address, variant, lanes, ANSWER, arguments)
         # A device that is the processor takes turns with its kernels.
-        resource, threads = self.address, AT_ONCE
+        resource, threads = self.address, 1
         if self.is_cpu:
             resource, threads = "cpu", min(self.compute_units, usable_cpus())
-        told = {key: getattr(self, key) for key in ("device", "platform", "version", "driver")}
-        return DeviceHasher.lift(
-            kernel, resource, threads, compute_units=self.compute_units, **told, **asdict(variant)
-        )
+        told = {**self._told(), "compute_units": self.compute_units}
+        return DeviceHasher.lift(kernel, resource, threads, **told, **asdict(variant), **details)
 
+    def _told(self) -> dict[str, str]:
+        return {key: getattr(self, key) for key in ("device", "platform", "version", "driver")}
 
-class OpenCLKernel:
-    """A device and a variant; its process starts with the first question."""
+    def _widths(self, least: int) -> list[int]:
+        """Return the widths up to the device's own, or the least, the widest first."""
+        most = min(max(self.vector_width, least), self._widest)
+        return [width for width in reversed(WIDTHS) if 1 < width <= most]
 
-    capacity = 1024
-
-    def __init__(self, device: Device, variant: Variant) -> None:
-        """Take what to build; nothing is built yet."""
-        self.name = device.address
-        self.lanes = variant.width * variant.group
-        self.child = Child(f"{self.name} {variant}", ANSWER)
-        shifts = variant.rotation == "shifts"
-        self._open = ("open", device.place, variant.width, shifts, variant.group)
-        self._lock = threading.Lock()
-        self._is_open = False
-
-    def scan(
-        self, header: bytes, target: Target, nonces: range, versions: Sequence[int] = ()
-    ) -> Sequence[Hit]:
-        """Return all hits; see Kernel.scan. Raises DeviceFault, and WrongHash for a false one."""
-        check_question(header, nonces, versions)
-        hits = TimedHits()
-        top = target.value >> 224
-        prefixes = {
-            version: version.to_bytes(4, "little") + header[4:76]
-            for version in versions or (int.from_bytes(header[:4], "little"),)
-        }
-        known = [uniforms(prefix) for prefix in prefixes.values()]
-        most = max(1, (CANDIDATES << 32) // ((top + 1) * len(known)))
-        for first in range(nonces.start, nonces.stop, most):
-            piece = nonces[first - nonces.start :][:most]
-            found = self._ask(known, top, piece)
-            hits.busy_ns += found[1]
-            values = {
-                (nonce, version): self._value(prefix, nonce, top)
-                for (version, prefix), some in zip(prefixes.items(), found[0], strict=True)
-                for nonce in self._sound(some, piece)
-            }
-            hits += [
-                Hit(nonce, version)
-                for nonce in sorted({nonce for nonce, _ in values})
-                for version in versions or prefixes
-                if values.get((nonce, version), target.value + 1) <= target.value
-            ]
-        return hits
-
-    def _ask(self, known: Sequence[Sequence[int]], top: int, nonces: range) -> Any:  # noqa: ANN401
-        with self._lock:
-            if not self._is_open:
-                self.child.ask(*self._open, silence_s=OPEN_S)
-                # The first launch compiles on some drivers.
-                self.child.ask("scan", known, top, 0, 1, silence_s=OPEN_S)
-                self._is_open = True
-        answer = self.child.ask("scan", known, top, nonces.start, len(nonces), silence_s=SILENCE_S)
-        match answer:
-            case [list(found), int()] if list(map(type, found)) == [list] * len(known):
-                return answer
-        raise ProtocolError(f"{self.child.name}: an answer to no question of ours", b"")
-
-    def _sound(self, candidates: list[int], nonces: range) -> list[int]:
-        if any(type(nonce) is not int or nonce not in nonces for nonce in candidates):
-            raise ProtocolError(f"{self.child.name}: a nonce that was not asked about", b"")
-        if len(set(candidates)) < len(candidates):
-            raise ProtocolError(f"{self.child.name}: a nonce reported twice", b"")
-        return candidates
-
-    def _value(self, prefix: bytes, nonce: int, top: int) -> int:
-        header = prefix + struct.pack("<I", nonce)
-        value = int.from_bytes(sha256d(header), "little")
-        if value >> 224 > top:
-            came, expected = f"at most {top:#x}", f"{value >> 224:#x}"
-            raise WrongHash(f"{self.child.name}: top word", header, nonce, came, expected)
-        return value
-
-
-class DeviceHasher(KernelHasher):
-    """A hasher whose threads only wait: the device is ended where it does not end by itself."""
-
-    kernel: OpenCLKernel
-
-    def with_threads(self, threads: int) -> Self:  # noqa: ARG002
-        """Return this hasher: how many compute units work is the driver's affair."""
-        return self
-
-    def with_affinity(self, affinity: tuple[int, ...]) -> Self:  # noqa: ARG002
-        """Return this hasher, as with_threads does."""
-        return self
-
-    def run(self, job: Job, stop: Event) -> Iterator[Progress]:
-        """Report counted hashes; see KernelHasher.run. Ends 1.5 s after `stop` at the latest."""
-        with _ended(self.kernel, stop):
-            yield from KernelHasher.run(replace(self, threads=AT_ONCE), job, stop)
-
-
-@contextmanager
-def _ended(kernel: OpenCLKernel, stop: Event) -> Iterator[None]:
-    """End the kernel's process LEAVE_S after `stop` unless it has answered by then."""
-    left = threading.Event()
-
-    def watch() -> None:
-        while not (stop.is_set() or left.wait(WATCH_S)):
-            pass
-        stopped = time.monotonic()
-        while not left.wait(WATCH_S):
-            if min(time.monotonic() - stopped, kernel.child.silent_s) > LEAVE_S:
-                fault = f"{kernel.child.name}: silent {LEAVE_S:g} s after it was to stop"
-                kernel.child.end(DeviceTimeout(fault))
-                return
-
-    watcher = threading.Thread(target=watch, name=f"{kernel.name} watcher", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        left.set()
-        watcher.join()
+    @property
+    def _widest(self) -> int:
+        return NARROW.get((self.platform, self.driver), max(WIDTHS))
 
 
 def find(address: Address | None) -> Iterator[Hasher | Unavailable]:
     """Yield the OpenCL devices, or the one addressed; see hwkit.plugins."""
     if address is not None:
-        address.allow("width", "rotation", "group")
+        address.allow("width", "rotation", "additions", "group")
     if find_spec("pyopencl") is None:
         yield NoDriver(str(address or "opencl"), INSTALL)
         return
     found = list(_listed())
     if address is None:
         for each in found:
-            yield from _right(each) if isinstance(each, Device) else [each]
+            yield from best_known(each) if isinstance(each, Device) else [each]
         return
     devices = [each for each in found if isinstance(each, Device)]
     device = _addressed(address, devices)
@@ -242,33 +163,7 @@ def find(address: Address | None) -> Iterator[Hasher | Unavailable]:
     elif address.options:
         yield device.hasher(_asked(address, device))
     else:
-        yield list(_right(device))[-1]
-
-
-def _right(device: Device) -> Iterator[Hasher | Unavailable]:
-    """Yield the hasher of the widest variant that is right, after the fault of each wider one."""
-    usual = device.usual
-    for width in sorted({1, *WIDTHS[: WIDTHS.index(usual.width) + 1]}, reverse=True):
-        hasher = device.hasher(replace(usual, width=width))
-        fault = _fault(hasher.kernel)
-        if fault is None:
-            yield hasher
-            return
-        hasher.kernel.child.end()
-        yield NoDevice(device.address, fault.removeprefix(f"{device.address} "))
-
-
-def _fault(kernel: OpenCLKernel) -> str | None:
-    """Return what a few questions show to be wrong, None where nothing; it is no proof."""
-    some = CHECKS["mainnet headers"](kernel)[::100] + CHECKS["two hits in a step"](kernel)[:4]
-    for question in some:
-        try:
-            hits = kernel.scan(question.header, question.target, question.nonces)
-        except HwkitError as error:
-            return str(error)
-        if tuple(hits) != answer(question):
-            return f"{kernel.child.name}: wrong answer about {question}"
-    return None
+        yield list(best_known(device))[-1]
 
 
 def _addressed(address: Address, devices: Sequence[Device]) -> Device | None:
@@ -283,17 +178,21 @@ def _addressed(address: Address, devices: Sequence[Device]) -> Device | None:
 
 
 def _asked(address: Address, device: Device) -> Variant:
-    usual = device.usual
+    usual = device.usual[0]
     width = address.integer("width") or usual.width
     rotation = address.options.get("rotation", usual.rotation)
+    additions = address.options.get("additions", usual.additions)
     group = address.integer("group") or usual.group
-    if width not in WIDTHS:
-        raise PlanError(f"address {address}: width is one of {', '.join(map(str, WIDTHS))}")
-    if rotation not in ROTATIONS:
-        raise PlanError(f"address {address}: rotation is one of {', '.join(ROTATIONS)}")
+    for key, word, words in (
+        ("width", width, WIDTHS),
+        ("rotation", rotation, ROTATIONS),
+        ("additions", additions, ADDITIONS),
+    ):
+        if word not in words:
+            raise PlanError(f"address {address}: {key} is one of {', '.join(map(str, words))}")
     if group > device.largest_group:
         raise PlanError(f"address {address}: a group has at most {device.largest_group} items")
-    return Variant(width, rotation, group)
+    return Variant(width, rotation, additions, group)
 
 
 def _listed() -> Iterator[Device | Unavailable]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 CAPACITY = 1024  # candidates that a launch has room for
 LAUNCH_NS = 60_000_000  # short of any watchdog, and long beside what it costs to launch
 GROWTH = 8
+UNIFORMS = 26  # hwkit.hashers.hoist
+LONG_GRID = (1 << 16) + 1  # work items: PoCL compiles apart what is shorter
 MOST = 1 << 30  # nonces in a launch: with what a work group adds they are counted in 32 bits
 ALIVE_S = 0.1
 PLATFORM_NOT_FOUND_KHR = -1001  # what the loader says where no runtime is installed
@@ -39,7 +41,7 @@ def answer(request: Any, alive: Callable[[], None]) -> Any:  # noqa: ANN401 - JS
 class Device:
     """One device, with the kernel built for it in one variant."""
 
-    def __init__(self, place: int, width: int, shifts: bool, group: int) -> None:  # noqa: FBT001
+    def __init__(self, place: int, width: int, group: int, *options: str) -> None:
         """Build the kernel. Raises whatever pyopencl does."""
         device = [device for _, devices in _platforms() for device in devices][place]
         context = cl.Context([device])
@@ -47,13 +49,13 @@ class Device:
         profiling = cl.command_queue_properties.PROFILING_ENABLE
         self._queue = cl.CommandQueue(context, properties=profiling)
         text = (files("hwkit.kernels") / "sha256d.cl").read_text(encoding="utf-8")
-        options = [f"-DWIDTH={width}", *(["-DSHIFTS"] if shifts else [])]
-        program = cl.Program(context, text).build(options=options)
+        program = cl.Program(context, text).build(options=[f"-DWIDTH={width}", *options])
         self._width, self._group = width, group
         self._per_launch = width * group
         # Two: one's hits are read while the other works.
         self._slots = deque(_Slot(cl.Kernel(program, "scan"), context) for _ in range(2))
         self._event_ns = 0
+        self._warm_up()
 
     def scan(
         self,
@@ -78,9 +80,14 @@ class Device:
     ) -> list[int]:
         found: list[int] = []
         flying: deque[tuple[_Slot, int, int]] = deque()
-        last = time.monotonic()
+        said = time.monotonic()
+        fits = max(1, (CAPACITY << 32) // (2 * (top + 1)))  # nonces, with candidates as expected
 
         def land() -> None:
+            nonlocal said
+            if time.monotonic() - said > ALIVE_S:
+                alive()
+                said = time.monotonic()
             slot, start, number = flying.popleft()
             candidates, took_ns = slot.result()
             self._event_ns += took_ns
@@ -97,29 +104,34 @@ class Device:
                 least = self._width * self._group
                 self._per_launch = min(max(ideal, least), self._per_launch * GROWTH, MOST)
 
-        for start, number in self._pieces(first, count):
+        for start, number in self._pieces(first, count, fits):
             if len(flying) == len(self._slots):
                 land()
             self._slots.rotate()
             self._launch(self._slots[0], known, top, start, number)
             flying.append((self._slots[0], start, number))
-            if time.monotonic() - last > ALIVE_S:
-                alive()
-                last = time.monotonic()
         while flying:
             land()
         return found
 
-    def _pieces(self, first: int, count: int) -> Iterator[tuple[int, int]]:
+    def _warm_up(self) -> None:
+        """Have the driver compile now: PoCL does for a first launch, and for one of a long grid."""
+        nothing, least = [0] * UNIFORMS, self._per_launch
+        for items in (1, LONG_GRID):
+            self._per_launch = items * self._width
+            self._candidates(nothing, 0, 0, items * self._width, lambda: None)
+        self._per_launch = least
+
+    def _pieces(self, first: int, count: int, most: int) -> Iterator[tuple[int, int]]:
         while count:
-            number = min(count, self._per_launch)
+            number = min(count, self._per_launch, most)
             yield first, number
             first, count = first + number, count - number
 
     def _launch(self, slot: _Slot, known: Sequence[int], top: int, first: int, count: int) -> None:
         step = self._width * self._group
         size = -(-count // step) * self._group
-        words = [np.uint32(word) for word in (*known, top, first, count, CAPACITY)]
+        words = [np.uint32(word) for word in (*known, 1, top, first, count, CAPACITY)]
         slot.launch(self._queue, size, self._group, words)
 
 
@@ -169,6 +181,7 @@ def _describe(platform: cl.Platform, devices: list[cl.Device]) -> dict[str, Any]
                 "compute_units": device.max_compute_units,
                 "largest_group": device.max_work_group_size,
                 "vector_width": device.native_vector_width_int,
+                "vendor": device.vendor.strip()[:CAP],
                 "available": bool(device.available),
                 "has_compiler": bool(device.compiler_available),
             }

@@ -57,6 +57,7 @@ def babble(request, alive):
 def told(**changes):
     return {
         "device": "Fake GPU 9000",
+        "vendor": "Fake",
         "driver": "1.0",
         "is_cpu": False,
         "compute_units": 8,

@@ -36,9 +36,9 @@ HOST = {
 
 
 @pytest.fixture(autouse=True)
-def no_opencl(tmp_path, monkeypatch):
-    """A machine's OpenCL devices are tests/device's affair."""
-    monkeypatch.setenv("OCL_ICD_VENDORS", str(tmp_path / "no-vendors"))
+def no_gpu(monkeypatch):
+    """A machine's GPUs are tests/device's affair."""
+    monkeypatch.setenv("HWKIT_WITHOUT", "opencl,cuda")
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from hwkit.errors import (
     ProtocolError,
     WrongHash,
 )
-from hwkit.hashers import opencl
+from hwkit.hashers import device, opencl
+from hwkit.hashers.device import DeviceHasher, fault_of
 from hwkit.hashers.hoist import uniforms
 from hwkit.protocols import Hasher
 from hwkit.prove import prove
@@ -46,7 +47,7 @@ def gpu(behave):
 
     def make(function):
         behave(function)
-        hashers.append(GPU.hasher(GPU.usual))
+        hashers.append(GPU.hasher(GPU.usual[0]))
         return hashers[-1]
 
     yield make
@@ -59,6 +60,7 @@ GPU = opencl.Device(
     platform="Fake",
     version="OpenCL 3.0",
     device="Fake GPU 9000",
+    vendor="Fake",
     driver="1.0",
     is_cpu=False,
     compute_units=8,
@@ -74,7 +76,7 @@ GPU = opencl.Device(
 
 @pytest.fixture
 def all_are_right(monkeypatch):
-    monkeypatch.setattr(opencl, "_fault", lambda _: None)
+    monkeypatch.setattr(device, "fault_of", lambda _: None)
 
 
 def test_every_device_is_listed_or_its_absence_explained(behave, all_are_right):
@@ -117,8 +119,9 @@ def test_no_device_and_why(behave, function, why):
 def test_without_pyopencl(monkeypatch):
     monkeypatch.setattr(opencl, "find_spec", lambda _: None)
     for address in (None, "opencl:0", "opencl:radeon"):
-        found = [each for each in plugins.hashers(address) if isinstance(each, NoDriver)]
-        assert "pip install 'hwkit[opencl]'" in {each.why for each in found}
+        [absent] = opencl.find(plugins.Address.parse(address) if address else None)
+        assert isinstance(absent, NoDriver)
+        assert absent.why == "pip install 'hwkit[opencl]'"
 
 
 def test_a_variant_that_is_not_right_is_never_used(behave, monkeypatch):
@@ -129,19 +132,19 @@ def test_a_variant_that_is_not_right_is_never_used(behave, monkeypatch):
     def fault(kernel):
         return wide.get(kernel.lanes // 16) if kernel.name == "opencl:1" else None
 
-    monkeypatch.setattr(opencl, "_fault", fault)
+    monkeypatch.setattr(device, "fault_of", fault)
     found = list(opencl.find(None))
     faults = [each.why for each in found if isinstance(each, NoDevice)]
     assert {"width 16: crashed (SIGSEGV)", "width 8: missed"} < set(faults)
     [addressed] = plugins.hashers("opencl:1")
-    for hasher in [each for each in found if isinstance(each, opencl.DeviceHasher)][1], addressed:
-        assert isinstance(hasher, opencl.DeviceHasher)
+    for hasher in [each for each in found if isinstance(each, DeviceHasher)][1], addressed:
+        assert isinstance(hasher, DeviceHasher)
         assert (hasher.spec.name, hasher.spec.details["width"]) == ("opencl:1", 4)
 
 
 def test_a_device_of_which_nothing_is_right(behave, monkeypatch):
     behave("many")
-    monkeypatch.setattr(opencl, "_fault", lambda kernel: f"{kernel.child.name}: missed")
+    monkeypatch.setattr(device, "fault_of", lambda kernel: f"{kernel.child.name}: missed")
     assert not [each for each in opencl.find(None) if isinstance(each, Hasher)]
     [absent] = plugins.hashers("opencl:1")
     assert isinstance(absent, NoDevice)
@@ -157,7 +160,7 @@ def test_a_device_of_which_nothing_is_right(behave, monkeypatch):
     ],
 )
 def test_a_few_questions_show_what_is_not_right(gpu, function, fault):
-    assert fault in str(opencl._fault(gpu(function).kernel))
+    assert fault in str(fault_of(gpu(function).kernel))
 
 
 def test_addresses(behave, all_are_right):
@@ -182,7 +185,7 @@ def test_addresses(behave, all_are_right):
 def test_options(behave):
     behave("many")
     [hasher] = plugins.hashers("opencl:1?width=4&rotation=rotate&group=2")
-    assert isinstance(hasher, opencl.DeviceHasher)
+    assert isinstance(hasher, DeviceHasher)
     assert str(hasher.kernel.child.name) == "opencl:1 width 4, rotate, group 2"
     assert hasher.kernel.lanes == 8
     for bad in ("width=3", "rotation=left", "group=257", "group=0", "threads=2"):
@@ -239,7 +242,7 @@ def test_a_device_that_hangs_is_ended_after_stop(gpu):
 
 def test_a_device_that_hangs_has_a_deadline(gpu, monkeypatch):
     hasher = gpu("hangs_at_work")
-    monkeypatch.setattr(opencl, "SILENCE_S", 1.0)
+    monkeypatch.setattr(device, "SILENCE_S", 1.0)
     began = time.monotonic()
     with pytest.raises(DeviceTimeout, match="no answer for 1 s"):
         list(hasher.run(JOB, threading.Event()))
@@ -253,7 +256,7 @@ def test_a_device_that_answers_is_not_ended_by_stop(gpu):
         reports.append(report)
         if sum(report.hashes for report in reports) and not stop.is_set():
             stop.set()
-            time.sleep(opencl.LEAVE_S + 1)
+            time.sleep(device.LEAVE_S + 1)
     assert all(report.busy_ns == len(report.scanned) for report in reports)  # as the fake says
     assert list(hasher.kernel.scan(HEADER, Target(0), range(9))) == []
 

@@ -140,3 +140,13 @@ def test_our_own_come_in_by_the_same_door():
     assert "null" not in {h.spec.name for h in plugins.hashers() if isinstance(h, Hasher)}
     with pytest.raises(PlanError, match="no option"):
         list(plugins.hashers("null?threads=2"))
+
+
+def test_kinds_may_be_left_out(doors, monkeypatch):
+    doors(two="a_plugin_of_tests:find_two", one="a_plugin_of_tests:find_two")
+    monkeypatch.setenv("HWKIT_WITHOUT", "one,five")
+    absent, *others = plugins.hashers()
+    assert isinstance(absent, NoDevice)
+    assert (absent.address, absent.why) == ("one", "left out: HWKIT_WITHOUT names it")
+    assert len(others) == 2
+    assert len(list(plugins.hashers("one:1"))) == 2  # who names it wants it

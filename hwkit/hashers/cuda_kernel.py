@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from numba import cuda
 
+from hwkit.hashers.cuda import MULTIPLIED
 from hwkit.sha256d import INITIAL, ROUND_CONSTANTS
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-# What is multiplied: each with those before it.
-MULTIPLIED = ("nothing", "additions", "shifts", "rotations")
 SIGNATURE = "void(UniTuple(uint32, 26), UniTuple(uint32, 4), uint32, uint32, uint32, uint32[::1])"
 # For a sum, a shift by 3, one by 10 and a rotation by 6.
 FACTORS = tuple(np.uint32(1 << n) for n in (0, 32 - 3, 32 - 10, 32 - 6))

@@ -57,9 +57,14 @@ class Launches:
     ) -> list[int]:
         found: list[int] = []
         flying: deque[tuple[Slot, int, int]] = deque()
-        last = time.monotonic()
+        said = time.monotonic()
+        fits = max(1, (CAPACITY << 32) // (2 * (top + 1)))  # nonces, with candidates as expected
 
         def land() -> None:
+            nonlocal said
+            if time.monotonic() - said > ALIVE_S:
+                alive()
+                said = time.monotonic()
             slot, start, number = flying.popleft()
             candidates, took_ns = slot.result()
             self._ns += took_ns
@@ -75,21 +80,18 @@ class Launches:
                 ideal = number * LAUNCH_NS // max(took_ns, 1)
                 self._per_launch = min(max(ideal, self._least), self._per_launch * GROWTH, MOST)
 
-        for start, number in self._pieces(first, count):
+        for start, number in self._pieces(first, count, fits):
             if len(flying) == len(self._slots):
                 land()
             self._slots.rotate()
             self._slots[0].launch(known, top, start, number)
             flying.append((self._slots[0], start, number))
-            if time.monotonic() - last > ALIVE_S:
-                alive()
-                last = time.monotonic()
         while flying:
             land()
         return found
 
-    def _pieces(self, first: int, count: int) -> Iterator[tuple[int, int]]:
+    def _pieces(self, first: int, count: int, most: int) -> Iterator[tuple[int, int]]:
         while count:
-            number = min(count, self._per_launch)
+            number = min(count, self._per_launch, most)
             yield first, number
             first, count = first + number, count - number

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hwkit.hashers.cuda import MULTIPLIED
 from hwkit.hashers.hoist import uniforms
 from hwkit.prove.questions import HALF, MINED, Question, answer
 from hwkit.sha256d import sha256d
@@ -30,7 +31,6 @@ pytestmark = pytest.mark.needs(module="numba_cuda")
 # Which pipe does it: NVIDIA's names (CUDA Binary Utilities, instruction set reference). What a
 # hash needs is of these, but for some 20 instructions that load arguments.
 ALU = {"IADD", "IADD3", "VIADD", "LOP3", "SHF", "LEA", "ISETP", "PRMT", "SEL", "IABS", "VIMNMX"}
-MULTIPLIED = ("nothing", "additions", "shifts", "rotations")
 
 
 @cache

@@ -212,5 +212,5 @@ def _rotate(word: Word, n: int) -> Word:
 
 @_device
 def _swap(word: Word) -> Word:
-    halves = _rotate(word, 8) & np.uint32(0xFF00FF00), _rotate(word, 24) & np.uint32(0x00FF00FF)
-    return np.uint32(halves[0] | halves[1])
+    """Return the bytes in the other order; by shifts it takes five instructions."""
+    return np.uint32(cuda.libdevice.byte_perm(word, ZERO, np.uint32(0x0123)))

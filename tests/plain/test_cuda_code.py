@@ -201,10 +201,16 @@ import json, sys, warnings
 warnings.simplefilter("ignore") # numpy on what wraps around
 from hwkit.hashers import launches
 launches.CAPACITY = int(sys.argv[3])
+from types import SimpleNamespace
 from numba import cuda
-cuda.event.query = lambda event: True # which the simulator lacks
-from hwkit.hashers import cuda_device, cuda_kernel
-cuda_kernel._high = lambda word, factor: cuda_kernel.np.uint32(int(word) * int(factor) >> 32)
+from numba.cuda.simulator.kernelapi import FakeCUDAModule
+# What the simulator lacks.
+cuda.event.query = lambda event: True
+FakeCUDAModule.libdevice = SimpleNamespace(
+    umulhi=lambda x, y: int(x) * int(y) >> 32,
+    byte_perm=lambda x, y, choice: int.from_bytes(int(x).to_bytes(4, "little")),
+)
+from hwkit.hashers import cuda_device
 cuda_device.answer(["open", 0, sys.argv[2], 3, 16], None)
 header, (first, count) = json.loads(sys.argv[1]), json.loads(sys.argv[4])
 print(cuda_device.answer(["scan", [header, header], (1 << 31) - 1, first, count], lambda: None)[0])

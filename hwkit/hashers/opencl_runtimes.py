@@ -1,4 +1,4 @@
-"""Intel's OpenCL runtime for processors as pip installs it, found although it does not say where."""
+"""Intel's OpenCL runtime for processors from pip, found although it does not say where it is."""
 
 from __future__ import annotations
 

@@ -24,11 +24,12 @@ from typing import NamedTuple
 from hwkit.errors import DeviceLost, DeviceTimeout, PlanError, ProtocolError
 from hwkit.harness.plan import Plan
 from hwkit.harness.statistics import poisson_z
-from hwkit.hashers.cpu import race
+from hwkit.hashers.kernel import TimedHits
 from hwkit.sha256d import sha256d
 from hwkit.work import NONCES, Share, Target
 
 SHARES_PER_S = 4  # sending 8 costs cpuminer-opt 0.2 % of its time, minerd 0.1 %
+FIRST_COUNT = 1 << 14  # nonces, until the rate is known
 FIRST_SHARE = 1 << 16  # hashes for one, until the rate is known
 UNLIKELY_Z = 5  # of an honest contestant once in two million turns
 MOST_BYTES = 1 << 20  # that a peer may say in one turn
@@ -78,12 +79,15 @@ class Counted:
 
 
 class Ours(Counted):
-    """A kernel of hwkit, in this thread."""
+    """A kernel of hwkit, in this thread; or in its process, which counts its own CPU time."""
 
     def __init__(self, kernel, setting):
         super().__init__(kernel.name)
         self._kernel = kernel
-        self._count = min(int(race([kernel])[kernel.name] * setting.piece_s) + 1, NONCES)
+        self._count = FIRST_COUNT
+        for _ in range(3):  # the first call may compile, and the second is short
+            hashes, cpu_ns, _ = self._scan(self._job)
+            self._count = min(int(hashes * setting.piece_s * 1e9 / cpu_ns) + 1, NONCES)
 
     def _scan(self, job):
         roll = bytes(job.extranonce2_size)
@@ -91,6 +95,8 @@ class Ours(Counted):
         began = time.thread_time_ns()
         hits = self._kernel.scan(header, job.target, range(self._count))
         cpu_ns = time.thread_time_ns() - began
+        if isinstance(hits, TimedHits):
+            cpu_ns = hits.busy_ns
         shares = [Share(job.serial, roll, job.ntime, hit.version, hit.nonce) for hit in hits]
         return self._count, cpu_ns, shares
 

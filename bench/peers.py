@@ -27,7 +27,7 @@ from hwkit.cli.options import find_hashers, json_option, print_json
 from hwkit.errors import DeviceFault, HwkitError, PlanError, Unavailable
 from hwkit.harness.plan import duration
 from hwkit.harness.statistics import median_interval
-from hwkit.hashers import cpuinfo, native
+from hwkit.hashers import cpu, cpuinfo, native
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.prove import prove
 from hwkit.units import Figure, plain, show
@@ -169,6 +169,7 @@ def pinned(core):
     if core not in usable:
         raise PlanError(f"processor {core}: this process may use {sorted(usable)}")
     os.sched_setaffinity(0, {core})
+    os.environ["POCL_MAX_PTHREAD_COUNT"] = "1"  # ours in OpenCL: as the peers have it
     return core
 
 
@@ -177,6 +178,8 @@ def proven(addresses):
     for hasher in find_hashers(list(dict.fromkeys(addresses)), threads=1):
         if not isinstance(hasher, KernelHasher):
             raise PlanError(f"{hasher.spec.name} has no kernel")
+        if hasher.spec.resource != cpu.RESOURCE:
+            raise PlanError(f"{hasher.spec.name} is no processor: it has no CPU time to compare by")
         if not prove(hasher.kernel).passed:
             raise click.ClickException(f"{hasher.spec.name} is not proven and gets no speed")
         yield hasher.kernel

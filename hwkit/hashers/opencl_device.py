@@ -8,7 +8,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyopencl as cl
+
+from hwkit.hashers import opencl_runtimes
+
+opencl_runtimes.offer()
+import pyopencl as cl  # noqa: E402 - loads the runtimes
 
 from hwkit.hashers.launches import CAPACITY, Launches
 

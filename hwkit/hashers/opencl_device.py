@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwkit.hashers import opencl_runtimes
+from hwkit.hashers.launches import CAPACITY, Launches
 
 opencl_runtimes.offer()
 import pyopencl as cl  # noqa: E402 - loads the runtimes
-
-from hwkit.hashers.launches import CAPACITY, Launches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

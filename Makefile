@@ -24,7 +24,8 @@ test: $(VENV)/.test  ## the tests that need no device, and those for the devices
 	$(BIN)/python $(PYTEST)
 
 test-hidden: $(VENV)/.test  ## the plain tests as on a machine without C extension, fcntl and /proc
-	PYTHONPATH="$(CURDIR)/tests/hidden" $(BIN)/python $(PYTEST) tests/plain
+	PYTHONPATH="$(CURDIR)/tests/hidden" $(BIN)/python $(PYTEST) tests/plain \
+	    --ignore=tests/plain/test_cuda_code.py
 
 check: $(VENV)/.dev  ## formatting, lint, types, floors, C warnings
 	$(BIN)/ruff format --check .

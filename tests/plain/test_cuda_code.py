@@ -115,7 +115,8 @@ def test_the_machine_code_keeps_its_budget(instructions, stack, capability, mult
     code = assembled(ptx(capability, scan(multiplied)), capability)
     counted = instructions(code)
     alu = sum(counted[name] for name in ALU)
-    print(f"sm_{capability}, {multiplied}: {alu} ALU, {counted['IMAD']} IMAD, {counted.total()}")
+    name = "sm_{}{}".format(*capability)
+    print(f"{name}, {multiplied}: {alu} ALU, {counted['IMAD']} IMAD, {counted.total()} in all")
     assert counted["LOP3"] > 600, counted  # it is the hash that was counted, and once
     assert 1500 < alu <= most, counted
     assert alu + counted["IMAD"] + 150 > counted.total(), counted  # nothing else is of account

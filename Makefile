@@ -24,7 +24,8 @@ test: $(VENV)/.test  ## the tests that need no device, and those for the devices
 	$(BIN)/python $(PYTEST)
 
 test-hidden: $(VENV)/.test  ## the plain tests as on a machine without C extension, fcntl and /proc
-	PYTHONPATH="$(CURDIR)/tests/hidden" $(BIN)/python $(PYTEST) tests/plain
+	PYTHONPATH="$(CURDIR)/tests/hidden" $(BIN)/python $(PYTEST) tests/plain \
+	    --ignore=tests/plain/test_cuda_code.py
 
 check: $(VENV)/.dev  ## formatting, lint, types, floors, C warnings
 	$(BIN)/ruff format --check .
@@ -54,7 +55,8 @@ sanitize:  ## the tests with C built to stop at out-of-bounds access and undefin
 	@# Not those that run none of this C: kernels made of faults, another processor's, other miners.
 	@# --capture=sys: the sanitizer writes its report past sys.stderr.
 	$(SANITIZED) $(PYTEST) --capture=sys --ignore=tests/plain/test_prove.py \
-	    --ignore=tests/plain/test_aarch64.py --ignore=tests/plain/test_peers.py
+	    --ignore=tests/plain/test_aarch64.py --ignore=tests/plain/test_peers.py \
+	    --ignore=tests/plain/test_cuda_code.py
 
 soak: $(VENV)/.test  ## what takes long: exhaustive tests, then make bench and make test in a bare Debian
 	$(BIN)/python $(PYTEST) tests -m soak

@@ -13,7 +13,9 @@ from hwkit.errors import (
     DeviceTimeout,
     HwkitError,
     NoDevice,
+    PlanError,
     ProtocolError,
+    Unavailable,
     WrongHash,
 )
 from hwkit.hashers import tunings
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance
 
-    from hwkit.errors import Unavailable
     from hwkit.hashers.tunings import Tuning
+    from hwkit.plugins import Address
     from hwkit.protocols import Hasher, Progress
     from hwkit.work import Job, Target
 
@@ -50,6 +52,11 @@ class Device(Protocol[V]):
     @property
     def address(self) -> str:
         """Its address: 'opencl:0'."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Its name."""
         ...
 
     @property
@@ -73,6 +80,10 @@ class Device(Protocol[V]):
 
     def variant(self, **told: Any) -> V:  # noqa: ANN401
         """Return the variant with these fields."""
+        ...
+
+    def variant_of(self, address: Address) -> V:
+        """Return the variant that an address' options ask for. Raises PlanError."""
         ...
 
     def hasher(self, variant: V, **details: Any) -> DeviceHasher:  # noqa: ANN401
@@ -191,6 +202,36 @@ class DeviceHasher(KernelHasher):
         """Report counted hashes; see KernelHasher.run. Ends 1.5 s after `stop` at the latest."""
         with _ended(self.kernel, stop):
             yield from KernelHasher.run(replace(self, threads=AT_ONCE), job, stop)
+
+
+def choose(
+    address: Address | None,
+    found: Sequence[Device[V] | Unavailable],
+) -> Iterator[Hasher | Unavailable]:
+    """Yield hashers of what was found, or of the device addressed, in the variant asked for.
+
+    Raises PlanError for an address of several devices, or for a variant that there is not.
+    """
+    if address is None:
+        for each in found:
+            yield from [each] if isinstance(each, Unavailable) else best_known(each)
+        return
+    devices = [each for each in found if not isinstance(each, Unavailable)]
+    place = address.place or "0"
+    named = [each for each in devices if place.lower() in each.device.lower()]
+    if place.isdecimal():
+        named = [each for each in devices if each.address == f"{address.scheme}:{place}"]
+    if len(named) > 1:
+        several = ", ".join(each.address for each in named)
+        raise PlanError(f"address {address}: several devices are so named: {several}")
+    if not named:
+        why = next((each.why for each in found if isinstance(each, Unavailable)), None)
+        there = ", ".join(f"{each.address} ({each.device})" for each in devices)
+        yield NoDevice(str(address), f"there are {there}" if there else why or "no device")
+    elif address.options:
+        yield named[0].hasher(named[0].variant_of(address))
+    else:
+        yield list(best_known(named[0]))[-1]
 
 
 def best_known(device: Device[V]) -> Iterator[Hasher | Unavailable]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import DeviceFault, NoDevice, NoDriver, PlanError, Unavailable
 from hwkit.hashers.child import Child
-from hwkit.hashers.device import OPEN_S, DeviceHasher, DeviceKernel, best_known
+from hwkit.hashers.device import OPEN_S, DeviceHasher, DeviceKernel, choose
 from hwkit.hashers.kernel import usable_cpus
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Device:
     compute_units: int
     largest_group: int
     vector_width: int
+    pci: str | None  # where it is: "0000:65:00.0"
     available: bool
     has_compiler: bool
 
@@ -116,17 +117,36 @@ class Device:
         """Return the variant with these fields."""
         return Variant(**told)
 
+    def variant_of(self, address: Address) -> Variant:
+        """Return the variant that an address' options ask for. Raises PlanError."""
+        usual = self.usual[0]
+        width = address.integer("width") or usual.width
+        rotation = address.options.get("rotation", usual.rotation)
+        additions = address.options.get("additions", usual.additions)
+        group = address.integer("group") or usual.group
+        for key, word, words in (
+            ("width", width, WIDTHS),
+            ("rotation", rotation, ROTATIONS),
+            ("additions", additions, ADDITIONS),
+        ):
+            if word not in words:
+                raise PlanError(f"address {address}: {key} is one of {', '.join(map(str, words))}")
+        if group > self.largest_group:
+            raise PlanError(f"address {address}: a group has at most {self.largest_group} items")
+        return Variant(width, rotation, additions, group)
+
     def hasher(self, variant: Variant, **details: Any) -> DeviceHasher:  # noqa: ANN401
         """Return a hasher of one variant."""
         options = [*ROTATIONS[variant.rotation], *ADDITIONS[variant.additions]]
         lanes = variant.width * variant.group
         arguments: list[int | str] = [self.place, variant.width, variant.group, *options]
         kernel = DeviceKernel(self.address, variant, lanes, ANSWER, arguments)
-        # A device that is the processor takes turns with its kernels.
-        resource, threads = self.address, 1
+        # A device that is the processor takes turns with its kernels, a card with itself as CUDA's.
+        resource, threads = f"gpu:{self.pci}" if self.pci else self.address, 1
         if self.is_cpu:
             resource, threads = "cpu", min(self.compute_units, usable_cpus())
         told = {**self._told(), "compute_units": self.compute_units}
+        told |= {"pci": self.pci} if self.pci else {}
         return DeviceHasher.lift(kernel, resource, threads, **told, **asdict(variant), **details)
 
     def _told(self) -> dict[str, str]:
@@ -149,50 +169,7 @@ def find(address: Address | None) -> Iterator[Hasher | Unavailable]:
     if find_spec("pyopencl") is None:
         yield NoDriver(str(address or "opencl"), INSTALL)
         return
-    found = list(_listed())
-    if address is None:
-        for each in found:
-            yield from best_known(each) if isinstance(each, Device) else [each]
-        return
-    devices = [each for each in found if isinstance(each, Device)]
-    device = _addressed(address, devices)
-    if device is None:
-        why = next((each.why for each in found if isinstance(each, Unavailable)), None)
-        there = ", ".join(f"{each.address} ({each.device})" for each in devices)
-        yield NoDevice(str(address), f"there are {there}" if there else why or "no device")
-    elif address.options:
-        yield device.hasher(_asked(address, device))
-    else:
-        yield list(best_known(device))[-1]
-
-
-def _addressed(address: Address, devices: Sequence[Device]) -> Device | None:
-    place = address.place or "0"
-    named = [each for each in devices if place.lower() in each.device.lower()]
-    if place.isdecimal():
-        named = [each for each in devices if str(each.place) == place]
-    if len(named) > 1:
-        several = ", ".join(each.address for each in named)
-        raise PlanError(f"address {address}: several devices are so named: {several}")
-    return named[0] if named else None
-
-
-def _asked(address: Address, device: Device) -> Variant:
-    usual = device.usual[0]
-    width = address.integer("width") or usual.width
-    rotation = address.options.get("rotation", usual.rotation)
-    additions = address.options.get("additions", usual.additions)
-    group = address.integer("group") or usual.group
-    for key, word, words in (
-        ("width", width, WIDTHS),
-        ("rotation", rotation, ROTATIONS),
-        ("additions", additions, ADDITIONS),
-    ):
-        if word not in words:
-            raise PlanError(f"address {address}: {key} is one of {', '.join(map(str, words))}")
-    if group > device.largest_group:
-        raise PlanError(f"address {address}: a group has at most {device.largest_group} items")
-    return Variant(width, rotation, additions, group)
+    yield from choose(address, list(_listed()))
 
 
 def _listed() -> Iterator[Device | Unavailable]:

@@ -63,6 +63,7 @@ def told(**changes):
         "compute_units": 8,
         "largest_group": 256,
         "vector_width": 1,
+        "pci": None,
         "available": True,
         "has_compiler": True,
     } | changes
@@ -116,3 +117,25 @@ def crashes_at_work(request, alive):
 def hangs_at_work(request, alive):
     """Answer until a stretch is longer than what the device is warmed up with."""
     return blind(request, alive) if request[0] == "open" or request[4] < 2 else hang(request, alive)
+
+
+def cuda_told(name, capability, pci):
+    numbers = {"multiprocessors": 132, "largest_group": 1024}
+    return {"device": name, "capability": capability, "pci": pci, **numbers}
+
+
+def cudas(request, alive):
+    devices = [
+        cuda_told("Fake H100", [9, 0], "0000:65:00.0"),
+        cuda_told("Fake GTX 1080", [6, 1], "0000:66:00.0"),
+        cuda_told("Fake RTX 5090", [12, 0], "0001:03:00.0"),
+    ]
+    return {"why": None, "driver": "13.0", "oldest": [7, 5], "devices": devices}
+
+
+def no_cuda_driver(request, alive):
+    return {"why": "CUDA driver library cannot be found.", "devices": []}
+
+
+def no_cuda_device(request, alive):
+    return {"why": "Call to cuInit results in CUDA_ERROR_NO_DEVICE (100)", "devices": []}

@@ -1,8 +1,11 @@
 """OpenCL devices as hwkit sees them, with fakes in their place: no OpenCL is needed."""
 
+import importlib
 import re
 import threading
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,6 +69,7 @@ GPU = opencl.Device(
     compute_units=8,
     largest_group=256,
     vector_width=1,
+    pci=None,
     available=True,
     has_compiler=True,
 )
@@ -180,6 +184,28 @@ def test_addresses(behave, all_are_right):
         assert "opencl:1 (Fake Processor)" in absent.why
     with pytest.raises(PlanError, match="several devices are so named: opencl:0, opencl:6"):
         list(plugins.hashers("opencl:GPU"))
+
+
+def test_a_card_has_one_resource_whoever_drives_it(behave):
+    hasher = replace(GPU, pci="0000:65:00.0").hasher(GPU.usual[0])
+    assert hasher.spec.resource == "gpu:0000:65:00.0"
+    assert hasher.spec.details["pci"] == "0000:65:00.0"
+
+
+@pytest.mark.needs(module="pyopencl")
+@pytest.mark.parametrize(
+    ("told", "pci"),
+    [
+        ({"pci_bus_id_nv": 0x65, "pci_slot_id_nv": 0}, "0000:65:00.0"),
+        ({"pci_bus_id_nv": 1, "pci_slot_id_nv": 0x0A, "pci_domain_id_nv": 2}, "0002:01:01.2"),
+        # AMD's are signed bytes.
+        ({"topology_amd": SimpleNamespace(bus=-61, device=0, function=0)}, "0000:c3:00.0"),
+        ({}, None),
+    ],
+)
+def test_where_a_card_is(told, pci):
+    child_side = importlib.import_module("hwkit.hashers.opencl_device")
+    assert child_side._pci(SimpleNamespace(**told)) == pci
 
 
 def test_options(behave):

@@ -76,6 +76,7 @@ class FakeDevice:
     open: list = field(default_factory=list)
     asked: int = 0
     address = "fake:0"
+    device = "Fake"
     left_out = MappingProxyType({"as last": "it is known to crash"})
 
     @property
@@ -88,6 +89,9 @@ class FakeDevice:
 
     def worth_trying(self):
         return self.usual
+
+    def variant_of(self, address):
+        return Words(address.options["name"])
 
     def variant(self, **told):
         return Words(**told)

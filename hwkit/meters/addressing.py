@@ -72,6 +72,20 @@ def number_of(address: Address, key: str, default: float) -> float:
     return value
 
 
+def percent_of(address: Address, key: str) -> float | None:
+    """Return an option such as 5% as a fraction, None when it is not given."""
+    text = address.options.get(key)
+    if text is None:
+        return None
+    try:
+        value = float(text.removesuffix("%")) if text.endswith("%") else math.nan
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 100:
+        raise PlanError(f"address {address}: {key} is a percentage, as in 5%, not {text!r}")
+    return value / 100
+
+
 def asked_fields(address: Address) -> dict[str, Field]:
     """Return the fields that an address points to itself; `scale` is of watts alone.
 

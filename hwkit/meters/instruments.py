@@ -262,7 +262,11 @@ def _only_chassis(meter: HttpMeter) -> str:
 def _generic(meter: HttpMeter) -> tuple[Profile, dict[str, str | None]]:
     fields = asked_fields(meter.address)
     meter.log_in(meter.address.options.get("auth", "basic"))
-    return Profile(meter.path or "/", fields, required=tuple(fields)), {}
+    path = quote(meter.path or "/", safe="/%:@!$&'()*+,;=~")
+    query = meter.address.options.get("query")  # '?' ends an address' own path
+    if query is not None:
+        path += "?" + quote(query, safe="=&,:/")
+    return Profile(path, fields, required=tuple(fields)), {}
 
 
 INSTRUMENTS = {
@@ -275,5 +279,7 @@ INSTRUMENTS = {
     # A Bitaxe measures at its own input, behind the power supply.
     "axeos": Instrument(_axeos, Scope.DEVICE, Provenance.BOARD),
     "redfish": Instrument(_redfish, Scope.WALL, Provenance.PSU, ("chassis", "tls"), tls=True),
-    "http": Instrument(_generic, Scope.WALL, Provenance.METER, ("tls", "auth", "scale", *POINTERS)),
+    "http": Instrument(
+        _generic, Scope.WALL, Provenance.METER, ("tls", "auth", "scale", "query", *POINTERS)
+    ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 SHOWN = 200  # bytes of what makes no sense
 _ABSENT = object()
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,8 @@ def _at(document: object, pointer: str) -> object:
         token = escaped.replace("~1", "/").replace("~0", "~")
         if isinstance(document, dict):
             document = document.get(token, _ABSENT)
-        elif isinstance(document, list) and token.isascii() and token.isdigit():
-            document = document[int(token)] if int(token[:9]) < len(document) else _ABSENT
+        elif isinstance(document, list) and _INDEX.fullmatch(token):
+            document = document[int(token)] if int(token) < len(document) else _ABSENT
         else:
             return _ABSENT
     return document

@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -101,12 +102,15 @@ class Host:
         self._closed = True
         for future in tuple(self._asking):
             future.cancel()
-        asyncio.run_coroutine_threadsafe(self._end(), _loop()).result(DEADLINE_S)
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._end(), _loop()).result(DEADLINE_S)
 
     async def _get(self, path: str, secret: str) -> Answer:
         import aiohttp  # noqa: PLC0415
         from yarl import URL  # noqa: PLC0415 - comes with aiohttp
 
+        if self._closed:  # since it was asked: no connection of ours may outlive close()
+            raise DeviceLost(f"{self._name}: closed")
         try:
             async with asyncio.timeout(DEADLINE_S):
                 session = self._session = self._session or self._connect()
@@ -121,14 +125,14 @@ class Host:
             raise Untrusted(said) from error
         except aiohttp.ClientResponseError as error:
             said = f"{self._name}: answered with what is no HTTP, or has endless headers"
-            raise ProtocolError(said, str(error)[:200].encode()) from error
+            raise ProtocolError(said, error.message[:200].encode()) from None  # it has the secret
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
             if isinstance(error, TimeoutError):
                 raise
             raise DeviceLost(f"{self._name}: {_why(error)}") from error
         except aiohttp.ClientError as error:  # a challenge that is none, a URL that is none
             said = f"{self._name}: {type(error).__name__} at {path}"
-            raise ProtocolError(said, str(error)[:200].encode()) from error
+            raise ProtocolError(said, b"") from None
         took_ns = answered - asked
         return Answer(parse(f"{self._name}{path}", body), asked + took_ns // 2, took_ns)
 

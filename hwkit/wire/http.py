@@ -1,0 +1,198 @@
+"""HTTP to one host: a JSON document for a path, whatever the peer tries (RFC 9110; aiohttp).
+
+However slowly bytes drip, an answer is whole within DEADLINE_S or there is none; no redirect is
+followed, nothing compressed is unpacked, no cookie kept, no proxy of the environment used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import ssl
+import threading
+import time
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hwkit.errors import DeviceFault, DeviceLost, DeviceTimeout, ProtocolError
+from hwkit.wire.fields import parse
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    import aiohttp
+
+DEADLINE_S = 4.5
+LARGEST = 1 << 18  # bytes of an answer: the status of a device is a few thousand
+
+
+class Refused(DeviceFault):
+    """It wants other credentials."""
+
+
+class Untrusted(DeviceFault):
+    """It shows a certificate that nobody vouches for."""
+
+
+class BadStatus(ProtocolError):
+    """An answer that is no 200; `status` says which."""
+
+    def __init__(self, message: str, status: int) -> None:
+        """Keep the status."""
+        super().__init__(message, b"")
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A document, the midpoint between question and answer (monotonic ns), and how long it took."""
+
+    document: Any
+    at: int
+    took_ns: int
+
+
+class Host:
+    """One host, asked one thing at a time; its connection is kept, and made again when lost."""
+
+    def __init__(self, name: str, place: str, *, tls: bool = False, verified: bool = True) -> None:
+        """Name it as errors shall; `place` is HOST or HOST:PORT. Costs no I/O."""
+        self._name = name
+        self._base = f"{'https' if tls else 'http'}://{place}"
+        self._verified = verified
+        self._session: aiohttp.ClientSession | None = None
+        self._login: dict[str, Any] = {}
+        self._asking: set[Future[Answer]] = set()
+        self._closed = False
+
+    def log_in(self, how: str, user: str, password: str) -> None:
+        """Use these from the next question on; `how` is 'basic' (RFC 7617) or 'digest' (7616)."""
+        import aiohttp  # noqa: PLC0415 - optional, and slow to import
+
+        if how == "basic":
+            pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+            self._login = {"headers": {"Authorization": f"Basic {pair}"}}
+        else:
+            self._login = {"middlewares": (aiohttp.DigestAuthMiddleware(user, password),)}
+
+    def get(self, path: str, secret: str = "") -> Answer:
+        """Return what is at a path; `secret` belongs to its query, and is in no message.
+
+        Raises DeviceLost, DeviceTimeout, Refused, Untrusted, BadStatus, and ProtocolError.
+        """
+        if self._closed:
+            raise DeviceLost(f"{self._name}: closed")
+        future = asyncio.run_coroutine_threadsafe(self._get(path, secret), _loop())
+        self._asking.add(future)
+        try:
+            return future.result(DEADLINE_S + 0.4)
+        except TimeoutError as error:
+            raise DeviceTimeout(f"{self._name}: no answer within {DEADLINE_S:g} s") from error
+        except CancelledError as error:
+            raise DeviceLost(f"{self._name}: closed") from error
+        finally:
+            future.cancel()
+            self._asking.discard(future)
+
+    def close(self) -> None:
+        """Let go for good; who waits for an answer gets DeviceLost."""
+        self._closed = True
+        for future in tuple(self._asking):
+            future.cancel()
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._end(), _loop()).result(DEADLINE_S)
+
+    async def _get(self, path: str, secret: str) -> Answer:
+        import aiohttp  # noqa: PLC0415
+        from yarl import URL  # noqa: PLC0415 - comes with aiohttp
+
+        if self._closed:  # since it was asked: no connection of ours may outlive close()
+            raise DeviceLost(f"{self._name}: closed")
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                session = self._session = self._session or self._connect()
+                url = URL(self._base + path + secret, encoded=True)
+                asked = time.monotonic_ns()
+                async with session.get(url, allow_redirects=False, **self._login) as response:
+                    self._judge(path, response)
+                    body = await self._read(response)
+                answered = time.monotonic_ns()
+        except aiohttp.ClientSSLError as error:
+            said = f"{self._name}: its certificate is not trusted; ?tls=unverified takes it"
+            raise Untrusted(said) from error
+        except aiohttp.ClientResponseError as error:
+            said = f"{self._name}: answered with what is no HTTP, or has endless headers"
+            raise ProtocolError(said, error.message[:200].encode()) from None  # it has the secret
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise DeviceLost(f"{self._name}: {_why(error)}") from error
+        except aiohttp.ClientError as error:  # a challenge that is none, a URL that is none
+            said = f"{self._name}: {type(error).__name__} at {path}"
+            raise ProtocolError(said, b"") from None
+        took_ns = answered - asked
+        return Answer(parse(f"{self._name}{path}", body), asked + took_ns // 2, took_ns)
+
+    def _judge(self, path: str, response: aiohttp.ClientResponse) -> None:
+        if response.status in {401, 403}:
+            raise Refused(f"{self._name}: refuses these credentials (HTTP {response.status})")
+        if 300 <= response.status < 400:
+            said = f"{self._name}: sends elsewhere from {path}; that is not followed"
+            raise BadStatus(said, response.status)
+        if response.status != 200:
+            raise BadStatus(f"{self._name}: HTTP {response.status} at {path}", response.status)
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise ProtocolError(f"{self._name}: compressed its answer, unasked", b"")
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        while piece := await response.content.read(LARGEST):
+            body += piece
+            if len(body) > LARGEST:
+                said = f"{self._name}: answers with more than {LARGEST} bytes"
+                raise ProtocolError(said, bytes(body[:200]))
+        return bytes(body)
+
+    def _connect(self) -> aiohttp.ClientSession:
+        import aiohttp  # noqa: PLC0415
+
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=1, ssl=True if self._verified else _unverified()),
+            timeout=aiohttp.ClientTimeout(total=None),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity"},
+            auto_decompress=False,
+            read_bufsize=1 << 16,
+        )
+
+    async def _end(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """Return the one event loop of all hosts, on a thread of its own."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="http", daemon=True).start()
+    return loop
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _why(error: Exception) -> str:
+    """Say in a few words what became of a connection."""
+    inner = error.__cause__ if error.__cause__ is not None else error
+    if isinstance(inner, ConnectionRefusedError):
+        return "connection refused: is the port right, and is it on?"
+    strerror = getattr(error, "strerror", None)
+    return str(strerror).lower() if strerror else "broke the connection off"

@@ -14,7 +14,7 @@ from hwkit.meters.profiles import Quantity
 from hwkit.meters.scpi import ScpiMeter
 from hwkit.plugins import Address, meters
 
-KINDS = ("modbus", "scpi")
+KINDS = ("modbus", "scpi", "snmp")
 ALL = [(kind, name) for kind in KINDS for name in profiles.known(kind)]
 # Of what is sold: the classes of IEC 62053, the steps of displays and counters, seconds.
 LIMITS = {"of_reading": (0.0001, 0.05), "of_range": (0, 0.01)}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hwkit.errors import NoDevice, NoDriver, PlanError, ProtocolError
 from hwkit.meters import profiles
 from hwkit.meters.polled import PolledMeter
-from hwkit.wire.modbus import FORMATS, MOST, Modbus, Refusal, decode, serial_port, size
+from hwkit.wire.modbus import FORMATS, ILLEGAL, MOST, Modbus, Refusal, decode, serial_port, size
 from hwkit.wire.tcp import connect, endpoint, resolve
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ class ModbusMeter(PolledMeter[Modbus]):
             block = todo.pop(0)
             try:
                 came = wire.read(block.kind, block.first, block.count, self._unit, deadline)
-            except Refusal:
-                if len(block.quantities) == 1:
+            except Refusal as refusal:
+                if refusal.code not in ILLEGAL or len(block.quantities) == 1:
                     raise
                 todo[:0] = block.halves()  # some refuse to be asked for what lies between
                 continue

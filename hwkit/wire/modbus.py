@@ -23,6 +23,7 @@ MOST = 125  # registers a request: Modbus Application Protocol 1.1b3, 6.3
 _LARGEST = 2 * 260  # bytes: two frames of the largest size, for what is left of an older answer
 FORMATS = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q"}
 FORMATS |= {"float32": "f", "float64": "d"}
+ILLEGAL = {2, 3}  # exceptions that another address, or fewer registers, may avoid
 _EXCEPTIONS = {
     1: "illegal function",
     2: "illegal data address",

@@ -158,6 +158,20 @@ def test_one_request_where_it_takes_blocks_whole(server, meter):
 
 
 @PYMODBUS
+def test_only_an_illegal_address_is_asked_about_again(peer, meter):
+    asked = []
+
+    def serve(stream):
+        while head := stream.recv(12, socket.MSG_WAITALL):
+            asked.append(head)
+            stream.sendall(head[:4] + b"\0\3" + head[6:7] + b"\x84\x0b")
+
+    with pytest.raises(NoDevice, match="exception 11"):
+        meter(f"modbus:127.0.0.1:{peer(serve)}?profile=sdm120").open()
+    assert len(asked) == 1
+
+
+@PYMODBUS
 def test_a_carlo_gavazzi_tells_its_name_and_its_kin_are_told_apart(server, meter):
     inputs = dict.fromkeys(range(0x24, 0x40), 0)
     inputs |= flat({0x24: 2301, 0x28: -335, 0x34: 12345}, "int32", "little")

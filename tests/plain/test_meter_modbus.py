@@ -31,6 +31,9 @@ from hwkit.protocols import Meter, Scope
 from hwkit.wire.modbus import FORMATS, Refusal, decode, size
 
 PYMODBUS = pytest.mark.needs(module="pymodbus")
+SERIAL = pytest.mark.needs(module="serial")
+LINE = pytest.mark.needs("socat", module="serial")
+FCNTL = pytest.mark.needs(module="fcntl")  # pyserial does not load without: asked first, so lowest
 PATIENCE_S = 30  # this machine may stall
 
 # What an SDM120 says at 3350.25 W; what lies between is not defined.
@@ -411,7 +414,8 @@ def line(tmp_path):
 
 
 @PYMODBUS
-@pytest.mark.needs("socat", module="serial")
+@LINE
+@FCNTL
 def test_rtu(server, meter, line):
     ours, theirs = line
     server[0](flat(SDM120), units=(5,), line=theirs)
@@ -424,7 +428,7 @@ def test_rtu(server, meter, line):
 
 
 @PYMODBUS
-@pytest.mark.needs("socat", module="serial")
+@LINE
 @pytest.mark.parametrize(
     ("said", "fault"),
     [
@@ -435,6 +439,7 @@ def test_rtu(server, meter, line):
         (b"\x09\x04\x24", ProtocolError),
     ],
 )
+@FCNTL
 def test_noise_on_the_line(meter, line, monkeypatch, said, fault):
     monkeypatch.setattr(polled, "LIMIT_S", 0.6)
     serial = pytest.importorskip("serial")
@@ -458,7 +463,8 @@ def test_noise_on_the_line(meter, line, monkeypatch, said, fault):
 
 
 @PYMODBUS
-@pytest.mark.needs(module="serial")
+@SERIAL
+@FCNTL
 def test_ports_that_are_none(meter, tmp_path):
     with pytest.raises(NoDevice, match="no such port"):
         meter(f"modbus:{tmp_path}/ttyUSB9?profile=sdm120").open()
@@ -469,7 +475,8 @@ def test_ports_that_are_none(meter, tmp_path):
 
 
 @PYMODBUS
-@pytest.mark.needs(module="serial")
+@SERIAL
+@FCNTL
 def test_a_port_of_somebody_else_s(meter, monkeypatch):
     import serial  # noqa: PLC0415
 

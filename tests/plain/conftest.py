@@ -1,10 +1,12 @@
 """A store, what a run's document says, one record that was really measured, and the command."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -155,3 +157,44 @@ def hwkit(path):
         )
 
     return run
+
+
+@pytest.fixture
+def peer():
+    """Return a function that puts a TCP server on loopback: `serve(stream)` has each connection."""
+    servers = []
+
+    def start(serve, port=0):
+        server = socket.create_server(("127.0.0.1", port))
+        servers.append(server)
+        threading.Thread(target=accept, args=(server, serve), daemon=True).start()
+        return server.getsockname()[1]
+
+    def accept(server, serve):
+        while True:
+            try:
+                stream, _ = server.accept()
+            except OSError:
+                return  # closed below
+            threading.Thread(target=attend, args=(stream, serve), daemon=True).start()
+
+    def attend(stream, serve):
+        with stream, suppress(OSError):
+            serve(stream)
+
+    yield start
+    for server in servers:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+
+
+@pytest.fixture
+def credentials(tmp_path, monkeypatch):
+    """Return a function that says who we are to 127.0.0.1."""
+
+    def say(**words):
+        path = tmp_path / "credentials.toml"
+        path.write_text('["127.0.0.1"]\n' + "".join(f'{k} = "{v}"\n' for k, v in words.items()))
+        monkeypatch.setenv("HWKIT_CREDENTIALS", str(path))
+
+    return say

@@ -1,0 +1,93 @@
+"""A stream to a peer that may stall: connecting and waiting against one deadline."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from hwkit.errors import DeviceTimeout, NoDevice, NotPermitted, PlanError
+
+if TYPE_CHECKING:
+    from hwkit.plugins import Address
+
+
+def endpoint(address: Address, port: int) -> tuple[str, int]:
+    """Return host and port of an address 'scheme:HOST[:PORT]'; IPv6 goes in brackets.
+
+    Raises PlanError for one that names no host, or no port from 1 to 65535.
+    """
+    place = address.place
+    if place.startswith("["):
+        host, bracket, rest = place[1:].partition("]")
+        host, colon, said = host if bracket else "", rest[:1], rest[1:]
+    else:
+        host, colon, said = place.partition(":")
+    if not host or colon not in {"", ":"}:
+        raise PlanError(f"address {address}: after the kind comes HOST or HOST:PORT")
+    if not colon:
+        return host, port
+    if not said.isascii() or not said.isdigit() or not 0 < int(said[:6]) < 1 << 16:
+        raise PlanError(f"address {address}: a port is a number from 1 to 65535, not {said!r}")
+    return host, int(said)
+
+
+def resolve(host: str, port: int, kind: socket.SocketKind) -> list[tuple[int, tuple[str, int]]]:
+    """Return family and address of each place a name stands for. Raises NoDevice."""
+    try:
+        found = socket.getaddrinfo(host, port, type=kind)
+    except (OSError, UnicodeError) as error:
+        raise NoDevice(host, "no such host: check the name, or give its number") from error
+    return [(family, place) for family, _, _, _, place in found]  # type: ignore[misc]
+
+
+def connect(places: list[tuple[int, tuple[str, int]]], deadline: float) -> socket.socket:
+    """Return a stream to the first place that accepts, before a time.monotonic() deadline.
+
+    Raises NoDevice, NotPermitted, or DeviceTimeout where nothing answers.
+    """
+    last: OSError | None = None
+    # The timeout stays on the stream: sending to a peer that takes nothing ends, too.
+    for left, (family, place) in zip(range(len(places), 0, -1), places, strict=True):
+        stream = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            # Each place gets its share: a dead IPv6 route must not use up IPv4's time.
+            stream.settimeout(max((deadline - time.monotonic()) / left, 0.001))
+            stream.connect(place)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            last = error
+            stream.close()
+        else:
+            return stream
+    where = f"{places[0][1][0]}:{places[0][1][1]}"
+    if isinstance(last, TimeoutError):
+        raise DeviceTimeout(f"{where}: nothing answers there") from last
+    if isinstance(last, PermissionError):
+        raise NotPermitted(where, f"the system forbids it: {last.strerror}") from last
+    why = last.strerror.lower() if last and last.strerror else "it cannot be reached"
+    raise NoDevice(where, f"{why}: is it on, its network interface enabled, the port right?")
+
+
+def await_bytes(stream: socket.socket, most: int, deadline: float) -> bytes:
+    """Return what has come, at least a byte and `most` at most; b'' when the peer has closed.
+
+    Raises DeviceTimeout at the deadline, OSError for a broken stream.
+    """
+    left = deadline - time.monotonic()
+    if left <= 0 or not _readable(stream, left):
+        raise DeviceTimeout("no answer in time")
+    return stream.recv(most)
+
+
+def pending(stream: socket.socket) -> bool:
+    """Has something come that nobody waits for: bytes, or the end?"""
+    return _readable(stream, 0)
+
+
+def _readable(stream: socket.socket, seconds: float) -> bool:
+    """Wait for input; by poll, for select knows no descriptor past 1023."""
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))

@@ -103,7 +103,9 @@ def test_it_times_its_own_work(hasher):
 ON_OCLGRIND = """
 import json, sys
 from hwkit.hashers.hoist import uniforms
+from hwkit.hashers import opencl_device
 from hwkit.hashers.opencl_device import Device
+opencl_device.LONG_GRID = 1  # here it would take half an hour
 header, width = bytes.fromhex(sys.argv[1]), int(sys.argv[2])
 device = Device(0, width, 8, *sys.argv[3:])
 found, _ = device.scan([uniforms(header[:76])], (1 << 31) - 1, 0, 251, lambda: None)
@@ -111,9 +113,10 @@ print(json.dumps(sorted(found[0])))
 """
 
 
+# Not with -DSHIFTS: LLVM makes a rotation of two shifts (llvm.fshl), which oclgrind 21.10 lacks.
 @pytest.mark.needs("oclgrind", module="pyopencl")
 @pytest.mark.parametrize(
-    ("width", "options"), [(1, ["-DMULTIPLY"]), (4, []), (8, ["-DSHIFTS", "-DMULTIPLY"]), (16, [])]
+    ("width", "options"), [(1, ["-DMULTIPLY"]), (4, []), (8, ["-DMULTIPLY"]), (16, [])]
 )
 def test_no_race_and_no_uninitialised_read(tmp_path, width, options):
     log = tmp_path / "log"

@@ -1,0 +1,299 @@
+"""What a meter's raw readings say, stretch by stretch: power pieces, counter pieces, findings."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from itertools import groupby, pairwise, zip_longest
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hwkit.protocols import MeterSpec, Reading
+
+GAP = 3.0  # intervals without a reading that are still interpolated
+STUCK = 10.0  # update periods with one and the same value
+FEW = 10  # intervals from which a median is believed against the meter's own word
+FREAK = 10.0  # times the usual power: more than that is no wrap of a counter
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in the readings that is not plain measuring, and when (monotonic ns)."""
+
+    kind: str  # gap, wrap, reset, jump, stuck, absurd, order, slow, disagreement
+    at: int
+    text: str
+
+
+class Piece(NamedTuple):
+    """Power between two readings: a straight line from p0 at t0 to p1 at t1 (seconds, watts)."""
+
+    t0: float
+    t1: float
+    p0: float
+    p1: float
+
+    def energy(self, a: float, b: float) -> float:
+        """Return joules between a and b, which lie within."""
+        slope = (self.p1 - self.p0) / (self.t1 - self.t0)
+        return (b - a) * (self.p0 + slope * ((a + b) / 2 - self.t0))
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """All that one quantity, power or counter, says of the energy; holes are where it is silent."""
+
+    pieces: Sequence[Piece]
+    step: float = 0.0  # of a reading: watts, or joules of a counter
+
+    def between(self, a: float, b: float) -> list[tuple[int, float, float]]:
+        """Return the numbers of the pieces between a and b, with where each begins and ends."""
+        first = bisect_right(self.pieces, a, key=lambda piece: piece.t1)
+        last = bisect_left(self.pieces, b, key=lambda piece: piece.t0)
+        return [
+            (number, max(a, self.pieces[number].t0), min(b, self.pieces[number].t1))
+            for number in range(first, last)
+        ]
+
+    def energy(self, a: float, b: float) -> float:
+        """Return the joules that its pieces hold between a and b."""
+        return sum(self.pieces[number].energy(s, e) for number, s, e in self.between(a, b))
+
+    def covered(self, a: float, b: float) -> list[tuple[float, float]]:
+        """Return the stretches between a and b that it says something of."""
+        return merged((start, end) for _, start, end in self.between(a, b))
+
+    def beside(self, a: float, b: float) -> list[float]:
+        """Return the power last told before a and first told after b, those that there are."""
+        before = bisect_right(self.pieces, a, key=lambda piece: piece.t1)
+        after = bisect_left(self.pieces, b, key=lambda piece: piece.t0)
+        return [piece.p1 for piece in self.pieces[max(before - 1, 0) : before]] + [
+            piece.p0 for piece in self.pieces[after : after + 1]
+        ]
+
+    @property
+    def peak(self) -> float:
+        """The largest power in it; 0 where it is empty."""
+        return max((max(piece.p0, piece.p1) for piece in self.pieces), default=0.0)
+
+
+class Readings:
+    """A meter's readings in order of time, seconds since `origin` (monotonic ns)."""
+
+    def __init__(
+        self,
+        readings: Iterable[Reading],
+        spec: MeterSpec,
+        origin: int,
+        ceiling_w: float | None = None,
+    ) -> None:
+        """Sort, drop what no meter can mean, and form the pieces.
+
+        `ceiling_w` is what can be drawn at most. Without it twice the largest power read stands in,
+        or else the meter's range. A stamp that comes twice counts once, as it came last.
+        """
+        self.origin = origin
+        self.spec = spec
+        self.findings: list[tuple[float, float, Finding]] = []  # from, to, what
+        arrived = list(readings)
+        self.all = sorted(arrived, key=lambda reading: reading.at)
+        for before, after in pairwise(arrived):
+            if after.at < before.at:
+                self._find("order", after.at, after.at, "stamped before the one that came before")
+        limit = _range(spec)
+        watts = self._values("watts", min((w for w in (ceiling_w, limit) if w), default=math.inf))
+        joules = self._values("joules", math.inf)
+        self.interval_s = self._interval([t for t, _ in watts] or [t for t, _ in joules])
+        peak = max((w for _, w in watts), default=None)
+        self.ceiling_w = (
+            min((w for w in (limit, peak and 2 * peak) if w), default=None)
+            if ceiling_w is None
+            else ceiling_w
+        )
+        self.power = self._power(watts)
+        self.counter = self._counter(joules)
+        self._find_stuck_power(watts)
+
+    @property
+    def peak_w(self) -> float:
+        """The largest power seen, by power readings where there are any."""
+        return self.power.peak or self.counter.peak
+
+    def _find(self, kind: str, start_ns: float, end_ns: float, text: str) -> None:
+        start, end = (start_ns - self.origin) / 1e9, (end_ns - self.origin) / 1e9
+        self.findings.append((start, end, Finding(kind, round(end_ns), text)))
+
+    def _at(self, kind: str, start: float, end: float, text: str) -> None:
+        self._find(kind, self.origin + start * 1e9, self.origin + end * 1e9, text)
+
+    def _values(self, name: str, most: float) -> list[tuple[float, float]]:
+        """Return (seconds, value) of the readings that have a value a meter can mean."""
+        found: dict[float, float] = {}
+        for reading in self.all:
+            value = getattr(reading, name)
+            if value is None:
+                continue
+            if 0 <= value <= most and math.isfinite(value):
+                found[(reading.at - self.origin) / 1e9] = value
+            else:
+                self._find("absurd", reading.at, reading.at, f"{value:g} {name} is left out")
+        return list(found.items())
+
+    def _interval(self, times: Sequence[float]) -> float:
+        """Return the meter's interval: its own word, or what it does where that is longer."""
+        nominal = self.spec.interval_s
+        if nominal is None:
+            return math.inf
+        steps = [b - a for a, b in pairwise(times)]
+        achieved = median(steps) if len(steps) >= FEW else 0.0
+        if achieved > 1.5 * nominal:
+            self._at(
+                "slow", times[0], times[-1], f"a reading each {achieved:.3g} s, not {nominal:g} s"
+            )
+        return max(nominal, achieved)
+
+    def _power(self, watts: Sequence[tuple[float, float]]) -> Stream:
+        """Join neighbours that are no further apart than GAP intervals.
+
+        A reading that is a mean of the time before it belongs to the middle of that time. A meter
+        read at a run's two ends says nothing of the power between.
+        """
+        shift = self.spec.averaging_s / 2
+        pieces = [
+            Piece(t0 - shift, t1 - shift, p0, p1)
+            for (t0, p0), (t1, p1) in pairwise(watts)
+            if t1 - t0 <= GAP * self.interval_s < math.inf
+        ]
+        return Stream(pieces, self.spec.quantum_w or 0.0)
+
+    def _counter(self, joules: Sequence[tuple[float, float]]) -> Stream:
+        """Take differences; a fall is a wrap where it can be one, else a reset: a hole."""
+        rises = [(t1 - t0, c1 - c0) for (t0, c0), (t1, c1) in pairwise(joules) if c1 > c0]
+        step = self._step(joules, [rise for _, rise in rises])
+        usual_w = median(rise / width for width, rise in rises) if rises else 0.0
+        stuck = self._stuck_counter(joules, step, usual_w)
+        pieces = []
+        changed = joules[0][0] if joules else 0.0  # a meter may renew its counter rarely
+        for before, after in pairwise(joules):
+            (t0, c0), (t1, c1) = before, after
+            rise = self._rise(before, after, changed, step, usual_w)
+            if c1 != c0:
+                changed = t1
+            if rise is not None and not any(s <= t0 and t1 <= e for s, e in stuck):
+                pieces.append(Piece(t0, t1, rise / (t1 - t0), rise / (t1 - t0)))
+        return Stream(pieces, step)
+
+    def _step(self, joules: Sequence[tuple[float, float]], rises: Sequence[float]) -> float:
+        """Return the counter's step: its word, and what its values show where that is more.
+
+        Where values repeat, a rise is a step (or the meter renews its counter rarely, which comes
+        to the same). Where none does, no step is larger than the smallest rise.
+        """
+        stated = self.spec.quantum_j
+        if rises and len(joules) > FEW:
+            if any(c1 == c0 for (_, c0), (_, c1) in pairwise(joules)):
+                return max(stated or 0.0, median(rises))
+            if stated is None:
+                return min(rises)
+        return stated or 0.0
+
+    def _rise(
+        self,
+        before: tuple[float, float],
+        after: tuple[float, float],
+        changed: float,
+        step: float,
+        usual_w: float,
+    ) -> float | None:
+        """Return by how much the counter rose; None where it cannot say."""
+        (t0, c0), (t1, c1) = before, after
+        modulus, ceiling = self.spec.modulus_j, self.ceiling_w
+        most = math.inf if ceiling is None else ceiling * (t1 - changed) + 2 * step
+        if modulus is not None and ceiling is not None and ceiling * (t1 - t0) >= modulus:
+            self._at("gap", t0, t1, f"in {t1 - t0:.0f} s the counter may have wrapped unseen")
+            return None
+        if c1 >= c0:
+            if c1 - c0 <= most:
+                return c1 - c0
+            self._at("jump", t0, t1, f"the counter rose {c1 - c0:g} J, more than can be drawn")
+            return None
+        if modulus is not None and max(c0, c1) <= modulus:
+            rise = c1 - c0 + modulus
+            if ceiling is None:
+                most = FREAK * usual_w * (t1 - changed) + 2 * step
+            if rise <= most:
+                self._at("wrap", t0, t1, f"the counter wrapped at {modulus:g} J")
+                return rise
+        self._at("reset", t0, t1, f"the counter fell from {c0:g} to {c1:g} J: the window is split")
+        return None
+
+    def _stuck_counter(
+        self, joules: Sequence[tuple[float, float]], step: float, usual_w: float
+    ) -> list[tuple[float, float]]:
+        """Return when the counter stood still though energy flowed, and did not catch up after."""
+        found = []
+        runs = _runs(joules)
+        for same, after in zip_longest(runs, runs[1:]):
+            start, end = same[0][0], same[-1][0]
+            if not STUCK * self.interval_s < end - start < math.inf:
+                continue
+            seen_s = sum(b - a for a, b in self.power.covered(start, end))
+            flowed = (
+                self.power.energy(start, end) * (end - start) / seen_s
+                if seen_s > (end - start) / 2
+                else usual_w * (end - start)
+            )
+            caught_up = after is not None and after[0][1] - same[0][1] > flowed / 2
+            if flowed > STUCK * step and flowed > 0 and not caught_up:
+                self._at("stuck", start, end, f"the counter stood still for {end - start:.0f} s")
+                found.append((start, end))
+        return found
+
+    def _find_stuck_power(self, watts: Sequence[tuple[float, float]]) -> None:
+        """Find one value held for long: not where its step is coarse, or the counter bears it out.
+
+        The readings are kept: a steady load is no fault of theirs.
+        """
+        for same in _runs(watts):
+            (start, value), (end, _) = same[0], same[-1]
+            coarse = self.power.step >= 1e-3 * value
+            if coarse or not STUCK * max(self.interval_s, self.spec.averaging_s) < end - start:
+                continue
+            counted = self.counter.energy(start, end)
+            told = value * (end - start)
+            if abs(counted - told) > 2 * self.counter.step + 0.02 * told:
+                self._at("stuck", start, end, f"{value:g} W and no other for {end - start:.0f} s")
+
+
+def _range(spec: MeterSpec) -> float | None:
+    """Return the most a meter can show: its range with a fifth more."""
+    range_w = spec.accuracy.range_w if spec.accuracy else None
+    return None if range_w is None else 1.2 * range_w
+
+
+def _runs(samples: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
+    """Cut the samples where the value changes."""
+    return [list(group) for _, group in groupby(samples, key=lambda sample: sample[1])]
+
+
+def merged(stretches: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Join stretches, in order, where one begins where another ends."""
+    found: list[tuple[float, float]] = []
+    for start, end in stretches:
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((start, end))
+    return found
+
+
+def holes(
+    stretches: Iterable[tuple[float, float]], a: float, b: float
+) -> list[tuple[float, float]]:
+    """Return what the stretches, in order, leave of a to b."""
+    edges = [a, *(edge for stretch in stretches for edge in stretch), b]
+    return [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end > start]

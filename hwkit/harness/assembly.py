@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from hwkit.harness.readings import GAP, Finding, holes
+from hwkit.harness.readings import GAP, Finding
+from hwkit.harness.streams import holes
 
 if TYPE_CHECKING:
-    from hwkit.harness.readings import Readings, Stream
+    from hwkit.harness.readings import Readings
+    from hwkit.harness.streams import Stream
 
 NEGLIGIBLE = 0.001  # no meter class is better: a counter whose step costs less goes before power
 COUNTER_STEP, POWER_STEP, SAMPLING, GAPS = "counter step", "power step", "sampling", "gaps"
@@ -89,6 +91,7 @@ def _assemble(source: Source, seen: Readings, width: float, floor_w: float) -> C
             for name, u in of_stream(stream, seen, a, b).items():
                 terms[name] = math.hypot(terms.get(name, 0.0), u)
         rest = left
+    gaps += _cut_silences(seen, width) if source is Source.COUNTER else []
     for a, b in rest:  # whatever closes one gap may close the next: limits add linearly
         power, u = _bounded(streams[0], seen, a, b, floor_w)
         joules += power * (b - a)
@@ -115,6 +118,19 @@ def _counter_terms(stream: Stream, seen: Readings, a: float, b: float) -> dict[s
         COUNTER_STEP: stream.step * math.sqrt(stretches / 6),
         SAMPLING: math.sqrt(edges),
     }
+
+
+def _cut_silences(seen: Readings, width: float) -> list[tuple[float, float, Finding]]:
+    """Find where an edge of the window lies in a silence that the counter spans."""
+    found = []
+    for number, start, end in seen.counter.between(0.0, width):
+        piece = seen.counter.pieces[number]
+        silence = piece.t1 - piece.t0
+        coarse = piece.p0 * silence <= 2 * seen.counter.step
+        if end - start < silence > GAP * seen.interval_s and not coarse:
+            text = f"the window ends within {silence:.3g} s that only the counter tells of"
+            found.append((start, end, Finding("gap", round(seen.origin + piece.t1 * 1e9), text)))
+    return found
 
 
 def _power_terms(stream: Stream, seen: Readings, a: float, b: float) -> dict[str, float]:

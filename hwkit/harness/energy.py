@@ -6,6 +6,7 @@ Pure: no I/O, no clock. Everything is derived in docs/metering.md.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby, pairwise
@@ -226,7 +227,9 @@ def _alignment(seen: Readings, power_w: float, a_ns: int, b_ns: int) -> float:
     """Return joules: each edge's reading was made somewhere between its request and its answer."""
 
     def width(edge: int) -> float:
-        nearest = min(seen.all, key=lambda reading: abs(reading.at - edge))
+        after = bisect_left(seen.all, edge, key=lambda reading: reading.at)
+        near = seen.all[max(after - 1, 0) : after + 1]
+        nearest = min(near, key=lambda reading: abs(reading.at - edge))
         if nearest.took_ns is not None:
             return nearest.took_ns / 1e9
         return 0.0 if math.isinf(seen.interval_s) else seen.interval_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hwkit.errors import PlanError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FLUCTUATION = 0.01  # of a device's power from one reading to the next, as USUAL_SPREAD of its rate
 LONGEST_S = 30 * 86400.0
+FOREVER_S = 1e15
 # Limits at a tenth of the load and above (IEC 62053-22:2020, 62053-21:2020), and what a laboratory
 # analyser keeps at 50 Hz.
 CLASSES = (
@@ -51,7 +52,10 @@ class Conditions:
 
 
 def reachable(conditions: Conditions, time_s: float) -> Budget:
-    """Return the budget of J/TH that a window of this length is expected to have."""
+    """Return the budget of J/TH that a window of this length is expected to have.
+
+    Raises PlanError where less than one share is expected.
+    """
     if not time_s > 0:
         raise PlanError(f"a window of {time_s:g} s: it lies above 0")
     spec = conditions.spec
@@ -67,6 +71,11 @@ def reachable(conditions: Conditions, time_s: float) -> Budget:
     if conditions.share_difficulty is not None:
         each = conditions.share_difficulty * HASHES_PER_DIFFICULTY
         hashes = conditions.hashrate_h_s * time_s
+        if hashes < each:
+            raise PlanError(
+                f"less than one share of difficulty {conditions.share_difficulty:g} is expected in "
+                f"{time_s:.3g} s: run longer, or assign a lower difficulty"
+            )
         fewer, more = Work(hashes, Basis.SHARES, None, hashes * each, each).deviations
     return Budget.of(terms, more, fewer)
 
@@ -84,7 +93,7 @@ def time_for(precision: float, conditions: Conditions) -> float:
             f"{spec.name}: its accuracy is unchecked, so no precision can be promised: "
             f"±{100 * precision:g} % takes {meter_for(precision)}"
         )
-    floor = _expanded(reachable(conditions, 1e12))
+    floor = _expanded(reachable(replace(conditions, share_difficulty=None), FOREVER_S))
     if floor >= precision:
         raise PlanError(
             f"{spec.name} can give ±{100 * floor:.2g} % at best, however long it runs: "
@@ -95,7 +104,8 @@ def time_for(precision: float, conditions: Conditions) -> float:
         raise PlanError(
             f"±{100 * precision:g} % takes more than 30 days with {spec.name}: {longest.dominant}"
         )
-    lo, hi = 1e-6, LONGEST_S
+    one_share = (conditions.share_difficulty or 0.0) * HASHES_PER_DIFFICULTY
+    lo, hi = max(one_share / conditions.hashrate_h_s, 1e-6), LONGEST_S
     while hi / lo > 1.0001:
         middle = math.sqrt(lo * hi)
         reached = _expanded(reachable(conditions, middle)) <= precision

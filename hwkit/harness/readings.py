@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import groupby, pairwise, zip_longest
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from hwkit.harness.streams import Piece, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,58 +28,6 @@ class Finding:
     kind: str  # gap, wrap, reset, jump, stuck, absurd, order, slow, disagreement
     at: int
     text: str
-
-
-class Piece(NamedTuple):
-    """Power between two readings: a straight line from p0 at t0 to p1 at t1 (seconds, watts)."""
-
-    t0: float
-    t1: float
-    p0: float
-    p1: float
-
-    def energy(self, a: float, b: float) -> float:
-        """Return joules between a and b, which lie within."""
-        slope = (self.p1 - self.p0) / (self.t1 - self.t0)
-        return (b - a) * (self.p0 + slope * ((a + b) / 2 - self.t0))
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """All that one quantity, power or counter, says of the energy; holes are where it is silent."""
-
-    pieces: Sequence[Piece]
-    step: float = 0.0  # of a reading: watts, or joules of a counter
-
-    def between(self, a: float, b: float) -> list[tuple[int, float, float]]:
-        """Return the numbers of the pieces between a and b, with where each begins and ends."""
-        first = bisect_right(self.pieces, a, key=lambda piece: piece.t1)
-        last = bisect_left(self.pieces, b, key=lambda piece: piece.t0)
-        return [
-            (number, max(a, self.pieces[number].t0), min(b, self.pieces[number].t1))
-            for number in range(first, last)
-        ]
-
-    def energy(self, a: float, b: float) -> float:
-        """Return the joules that its pieces hold between a and b."""
-        return sum(self.pieces[number].energy(s, e) for number, s, e in self.between(a, b))
-
-    def covered(self, a: float, b: float) -> list[tuple[float, float]]:
-        """Return the stretches between a and b that it says something of."""
-        return merged((start, end) for _, start, end in self.between(a, b))
-
-    def beside(self, a: float, b: float) -> list[float]:
-        """Return the power last told before a and first told after b, those that there are."""
-        before = bisect_right(self.pieces, a, key=lambda piece: piece.t1)
-        after = bisect_left(self.pieces, b, key=lambda piece: piece.t0)
-        return [piece.p1 for piece in self.pieces[max(before - 1, 0) : before]] + [
-            piece.p0 for piece in self.pieces[after : after + 1]
-        ]
-
-    @property
-    def peak(self) -> float:
-        """The largest power in it; 0 where it is empty."""
-        return max((max(piece.p0, piece.p1) for piece in self.pieces), default=0.0)
 
 
 class Readings:
@@ -121,7 +70,7 @@ class Readings:
     @property
     def peak_w(self) -> float:
         """The largest power seen, by power readings where there are any."""
-        return self.power.peak or self.counter.peak
+        return self.power.peak_w or self.counter.peak_w
 
     def _find(self, kind: str, start_ns: float, end_ns: float, text: str) -> None:
         start, end = (start_ns - self.origin) / 1e9, (end_ns - self.origin) / 1e9
@@ -168,24 +117,39 @@ class Readings:
             for (t0, p0), (t1, p1) in pairwise(watts)
             if t1 - t0 <= GAP * self.interval_s < math.inf
         ]
-        return Stream(pieces, self.spec.quantum_w or 0.0)
+        peak = max((value for _, value in watts), default=0.0)
+        return Stream(pieces, self.spec.quantum_w or 0.0, peak)
 
     def _counter(self, joules: Sequence[tuple[float, float]]) -> Stream:
-        """Take differences; a fall is a wrap where it can be one, else a reset: a hole."""
-        rises = [(t1 - t0, c1 - c0) for (t0, c0), (t1, c1) in pairwise(joules) if c1 > c0]
+        """Take differences; a fall is a wrap where it can be one, else a reset: a hole.
+
+        A counter that shows a coarse step, or is renewed rarely, rose all the time since its last
+        change, and not in the last interval.
+        """
+        changes = [same[0] for same in _runs(joules)]
+        rises = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(changes) if b[1] > a[1]]
         step = self._step(joules, [rise for _, rise in rises])
-        usual_w = median(rise / width for width, rise in rises) if rises else 0.0
+        usual_w = median(rise / width for width, rise in rises[1:] or rises) if rises else 0.0
         stuck = self._stuck_counter(joules, step, usual_w)
-        pieces = []
-        changed = joules[0][0] if joules else 0.0  # a meter may renew its counter rarely
+        pieces: list[Piece] = []
+        changed = since = joules[0][0] if joules else 0.0  # since: what no piece tells of yet
+        peak = usual_w
         for before, after in pairwise(joules):
             (t0, c0), (t1, c1) = before, after
             rise = self._rise(before, after, changed, step, usual_w)
-            if c1 != c0:
-                changed = t1
-            if rise is not None and not any(s <= t0 and t1 <= e for s, e in stuck):
-                pieces.append(Piece(t0, t1, rise / (t1 - t0), rise / (t1 - t0)))
-        return Stream(pieces, step)
+            changed = changed if c1 == c0 else t1
+            if rise == 0 and not any(start <= t0 and t1 <= end for start, end in stuck):
+                continue
+            if t0 > since and not (rise and rise <= 2 * step):
+                pieces.append(Piece(since, t0, 0.0, 0.0))
+                since = t0
+            if rise:
+                pieces.append(Piece(since, t1, rise / (t1 - since), rise / (t1 - since)))
+                peak = max(peak, (rise - step) / (t1 - since))
+            since = t1
+        if joules and joules[-1][0] > since:
+            pieces.append(Piece(since, joules[-1][0], 0.0, 0.0))
+        return Stream(pieces, step, peak)
 
     def _step(self, joules: Sequence[tuple[float, float]], rises: Sequence[float]) -> float:
         """Return the counter's step: its word, and what its values show where that is more.
@@ -278,22 +242,3 @@ def _range(spec: MeterSpec) -> float | None:
 def _runs(samples: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
     """Cut the samples where the value changes."""
     return [list(group) for _, group in groupby(samples, key=lambda sample: sample[1])]
-
-
-def merged(stretches: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Join stretches, in order, where one begins where another ends."""
-    found: list[tuple[float, float]] = []
-    for start, end in stretches:
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], end)
-        else:
-            found.append((start, end))
-    return found
-
-
-def holes(
-    stretches: Iterable[tuple[float, float]], a: float, b: float
-) -> list[tuple[float, float]]:
-    """Return what the stretches, in order, leave of a to b."""
-    edges = [a, *(edge for stretch in stretches for edge in stretch), b]
-    return [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end > start]

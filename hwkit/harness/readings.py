@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 GAP = 3.0  # intervals without a reading that are still interpolated
 STUCK = 10.0  # update periods with one and the same value
 FEW = 10  # intervals from which a median is believed against the meter's own word
+MOST_W, MOST_J = 1e9, 1e18  # a gigawatt, and thirty years of it: beyond, a number is no reading
 FREAK = 10.0  # times the usual power: more than that is no wrap of a counter
 
 
@@ -54,8 +55,8 @@ class Readings:
             if after.at < before.at:
                 self._find("order", after.at, after.at, "stamped before the one that came before")
         limit = _range(spec)
-        watts = self._values("watts", min((w for w in (ceiling_w, limit) if w), default=math.inf))
-        joules = self._values("joules", math.inf)
+        watts = self._values("watts", min(w for w in (ceiling_w, limit, MOST_W) if w))
+        joules = self._values("joules", MOST_J)
         self.interval_s = self._interval([t for t, _ in watts] or [t for t, _ in joules])
         peak = max((w for _, w in watts), default=None)
         self.ceiling_w = (
@@ -86,7 +87,7 @@ class Readings:
             value = getattr(reading, name)
             if value is None:
                 continue
-            if 0 <= value <= most and math.isfinite(value):
+            if 0 <= value <= most:  # and no NaN
                 found[(reading.at - self.origin) / 1e9] = value
             else:
                 self._find("absurd", reading.at, reading.at, f"{value:g} {name} is left out")
@@ -109,7 +110,8 @@ class Readings:
         """Join neighbours that are no further apart than GAP intervals.
 
         A reading that is a mean of the time before it belongs to the middle of that time. A meter
-        read at a run's two ends says nothing of the power between.
+        read at a run's two ends says nothing of the power between. No step is larger than the
+        smallest move seen.
         """
         shift = self.spec.averaging_s / 2
         pieces = [
@@ -118,7 +120,10 @@ class Readings:
             if t1 - t0 <= GAP * self.interval_s < math.inf
         ]
         peak = max((value for _, value in watts), default=0.0)
-        return Stream(pieces, self.spec.quantum_w or 0.0, peak)
+        moves = [abs(p1 - p0) for (_, p0), (_, p1) in pairwise(watts) if p1 != p0]
+        shown = min(moves, default=0.0) if len(watts) > FEW else 0.0
+        step = shown if self.spec.quantum_w is None else self.spec.quantum_w
+        return Stream(pieces, step, peak)
 
     def _counter(self, joules: Sequence[tuple[float, float]]) -> Stream:
         """Take differences; a fall is a wrap where it can be one, else a reset: a hole.

@@ -8,10 +8,11 @@ import meter_runs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meter_runs import MINER, REBOOT, S, polled, reading, spec, stepped
+from meter_runs import MINER, REBOOT, S, energy, polled, reading, spec, stepped
 
 from hwkit.errors import PlanError, Unmeasurable
-from hwkit.harness.energy import Energy, Grade, Source, energy, together
+from hwkit.harness.assembly import Source
+from hwkit.harness.energy import Energy, Grade, together
 from hwkit.protocols import Accuracy, Provenance, Scope
 
 

@@ -25,6 +25,7 @@ FEW_SHARES = 100  # below them the interval is exact and lopsided
 SHARES, WORK_ALIGNMENT, REPEATS, LINEARITY = "shares", "work alignment", "repeats", "linearity"
 DECADE = 10.0  # of load, within which a meter's error may wander through all that its class allows
 TERA = 1e12
+HOPELESS = 100.0  # exp of it is as good as infinite, and still a number
 SYSTEMATIC = {METER_CLASS, POWER_STEP, DISAGREEMENT}  # the same in every run: repeats cannot tell
 
 
@@ -133,7 +134,8 @@ class Budget:
 
     def figure(self, value: float, unit: str) -> Figure:
         """Return a value with this budget's interval."""
-        return Figure(value, value * math.exp(-self.below), value * math.exp(self.above), unit)
+        above = math.exp(min(self.above, HOPELESS))
+        return Figure(value, value * math.exp(-self.below), value * above, unit)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it stands in a record."""

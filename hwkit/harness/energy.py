@@ -154,7 +154,7 @@ def energy(
         ):
             text = f"the counter says {100 * difference:+.2g} % of what its power readings say"
             seen.findings.append((0.0, width, Finding("disagreement", b_ns, text)))
-            terms[DISAGREEMENT] = abs(difference) * joules / math.sqrt(3)
+            terms[DISAGREEMENT] = abs(counter - integral) / math.sqrt(3)
     manual = spec.provenance is Provenance.MANUAL
     return replace(
         result,

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from itertools import groupby, pairwise, zip_longest
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hwkit.harness.streams import Piece, Stream
 
@@ -19,7 +19,7 @@ GAP = 3.0  # intervals without a reading that are still interpolated
 STUCK = 10.0  # update periods with one and the same value
 FEW = 10  # intervals from which a median is believed against the meter's own word
 MOST_W, MOST_J = 1e9, 1e18  # a gigawatt, and thirty years of it: beyond, a number is no reading
-FREAK = 10.0  # times the usual power: more than that is no wrap of a counter
+LEAP = 100.0  # times a counter's usual power: with nothing else to go by, more is no rise
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,14 @@ class Finding:
     kind: str  # gap, wrap, reset, jump, stuck, absurd, order, slow, disagreement
     at: int
     text: str
+
+
+class _Limits(NamedTuple):
+    """What a counter may rise, from its last change on."""
+
+    rise_w: float
+    wrap_w: float  # where it fell, and would have to have wrapped
+    slack_j: float
 
 
 class Readings:
@@ -43,8 +51,8 @@ class Readings:
     ) -> None:
         """Sort, drop what no meter can mean, and form the pieces.
 
-        `ceiling_w` is what can be drawn at most. Without it twice the largest power read stands in,
-        or else the meter's range. A stamp that comes twice counts once, as it came last.
+        `ceiling_w` is what can be drawn at most; _limits says what stands in for it. A stamp that
+        comes twice counts once, as it came last.
         """
         self.origin = origin
         self.spec = spec
@@ -58,13 +66,8 @@ class Readings:
         watts = self._values("watts", min(w for w in (ceiling_w, limit, MOST_W) if w))
         joules = self._values("joules", MOST_J)
         self.interval_s = self._interval([t for t, _ in watts] or [t for t, _ in joules])
-        peak = max((w for _, w in watts), default=None)
-        self.ceiling_w = (
-            min((w for w in (limit, peak and 2 * peak) if w), default=None)
-            if ceiling_w is None
-            else ceiling_w
-        )
         self.power = self._power(watts)
+        self._known_w = (ceiling_w, limit, max((w for _, w in watts), default=None))
         self.counter = self._counter(joules)
         self._find_stuck_power(watts)
 
@@ -136,12 +139,13 @@ class Readings:
         step = self._step(joules, [rise for _, rise in rises])
         usual_w = median(rise / width for width, rise in rises[1:] or rises) if rises else 0.0
         stuck = self._stuck_counter(joules, step, usual_w)
+        limits = self._limits(usual_w, step)
         pieces: list[Piece] = []
         changed = since = joules[0][0] if joules else 0.0  # since: what no piece tells of yet
         peak = usual_w
         for before, after in pairwise(joules):
             (t0, c0), (t1, c1) = before, after
-            rise = self._rise(before, after, changed, step, usual_w)
+            rise = self._rise(before, after, changed, limits)
             changed = changed if c1 == c0 else t1
             if rise == 0 and not any(start <= t0 and t1 <= end for start, end in stuck):
                 continue
@@ -170,31 +174,39 @@ class Readings:
                 return min(rises)
         return stated or 0.0
 
+    def _limits(self, usual_w: float, step: float) -> _Limits:
+        """Return what a rise can be: by what was said, by power readings, by the meter's range.
+
+        A counter that rises faster than power readings say, all the time, contradicts them, which
+        is not for here. A counter alone cannot tell a jump from a load that sets in, and is given
+        much; that it wraps while a load sets in is rare, and to take it for a reset costs little.
+        """
+        ceiling_w, limit_w, peak_w = self._known_w
+        if ceiling_w is not None:
+            return _Limits(ceiling_w, ceiling_w, 2 * step)
+        most_w = math.inf if limit_w is None else limit_w
+        if peak_w is not None:
+            most_w = min(most_w, 2 * max(peak_w, usual_w))
+            return _Limits(most_w, most_w, 2 * step)
+        return _Limits(min(most_w, LEAP * usual_w), min(most_w, LEAP / 10 * usual_w), 2 * step)
+
     def _rise(
-        self,
-        before: tuple[float, float],
-        after: tuple[float, float],
-        changed: float,
-        step: float,
-        usual_w: float,
+        self, before: tuple[float, float], after: tuple[float, float], changed: float, most: _Limits
     ) -> float | None:
         """Return by how much the counter rose; None where it cannot say."""
         (t0, c0), (t1, c1) = before, after
-        modulus, ceiling = self.spec.modulus_j, self.ceiling_w
-        most = math.inf if ceiling is None else ceiling * (t1 - changed) + 2 * step
-        if modulus is not None and ceiling is not None and ceiling * (t1 - t0) >= modulus:
-            self._at("gap", t0, t1, f"in {t1 - t0:.0f} s the counter may have wrapped unseen")
+        modulus = self.spec.modulus_j
+        if modulus is not None and most.wrap_w * (t1 - t0) >= modulus:
+            self._at("gap", t0, t1, f"in {t1 - t0:.3g} s the counter may have wrapped unseen")
             return None
         if c1 >= c0:
-            if c1 - c0 <= most:
+            if c1 - c0 <= most.rise_w * (t1 - changed) + most.slack_j:
                 return c1 - c0
             self._at("jump", t0, t1, f"the counter rose {c1 - c0:g} J, more than can be drawn")
             return None
         if modulus is not None and max(c0, c1) <= modulus:
             rise = c1 - c0 + modulus
-            if ceiling is None:
-                most = FREAK * usual_w * (t1 - changed) + 2 * step
-            if rise <= most:
+            if rise <= most.wrap_w * (t1 - changed) + most.slack_j:
                 self._at("wrap", t0, t1, f"the counter wrapped at {modulus:g} J")
                 return rise
         self._at("reset", t0, t1, f"the counter fell from {c0:g} to {c1:g} J: the window is split")

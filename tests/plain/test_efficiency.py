@@ -243,6 +243,15 @@ def test_a_shared_meter_gives_the_groups_efficiency():
         Work.together([Work.counted(5), Work.claimed(5)])
 
 
+def test_a_contradiction_without_bounds_is_still_a_number():
+    read = [reading(t, watts=3000.0 + t % 2, joules=1e-3 * t) for t in range(601)]
+    seen = energy(read, spec(quantum_j=1e-9), 0, 600 * S)
+    result = efficiency(seen, Work.counted(10**15))
+    assert result
+    assert result.budget.dominant == "disagreement 100 % of the variance"
+    assert math.isfinite(result.efficiency.hi)
+
+
 # Coverage and plans, by simulation; the full numbers are in bench/metering.py
 
 SETUPS = [

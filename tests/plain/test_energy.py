@@ -205,6 +205,26 @@ def test_a_counter_that_jumps_up_is_not_believed():
     assert result.joules == pytest.approx(600)
 
 
+def test_a_counter_read_as_nought_once_does_not_count_anew():
+    read = [reading(t, joules=3.6e9 + 3000.0 * t) for t in range(61)]
+    read[30] = reading(30, joules=0.0)
+    result = energy(read, spec(quantum_j=1.0), 0, 60 * S)
+    assert kinds(result)[:2] == ["reset", "jump"]
+    assert abs(result.joules - 180_000) <= 2 * result.u
+
+
+def test_a_load_that_sets_in_is_no_jump_of_a_counter():
+    read = [reading(t, joules=3.0 * t + 87.0 * max(t - 60, 0)) for t in range(121)]
+    assert kinds(energy(read, spec(quantum_j=1e-3), 0, 120 * S)) == []
+
+
+def test_power_that_is_far_too_low_is_a_contradiction_and_not_600_jumps():
+    read = [reading(t, watts=3.35 + t % 2 / 100, joules=3355.0 * t) for t in range(601)]
+    result = energy(read, spec(quantum_j=1.0), 0, 600 * S)
+    assert kinds(result) == ["disagreement"]
+    assert result.joules == pytest.approx(3355 * 600)
+
+
 def test_a_silence_in_which_a_counter_may_have_wrapped_unseen_is_none_that_it_spans():
     modulus = 1000.0
     read = [reading(t, joules=(10.0 * t) % modulus) for t in (*range(50), *range(250, 300))]

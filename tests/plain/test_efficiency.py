@@ -63,6 +63,16 @@ def test_shares_for_a_half_width(precision, shares):
     assert budget.above * 1.96 / 2 == pytest.approx(precision, rel=1e-3)
 
 
+def test_a_run_at_4_7_percent_does_not_pass_for_one_at_1():
+    # MLPerf's checker passed 600 s of samples each of which was that uncertain.
+    result = efficiency(an_hour(of_reading=0.047), Work.counted(720_000 * 10**12))
+    assert result
+    assert result.efficiency.relative > 0.054
+    assert result.efficiency.lo < 17.5 / 1.047
+    with pytest.raises(PlanError, match="at best"):
+        time_for(0.01, Conditions(spec(0.047), *S21))
+
+
 def test_counted_work_is_exact_and_the_meter_is_all():
     result = efficiency(an_hour(averaging_s=1.0), Work.counted(720_000 * 10**12))
     assert result

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hwkit.protocols import MeterSpec, Reading, Scope
 
 GOOD, ENOUGH = 0.95, 0.80  # of the window; below the one it is graded down, below the other bears
+MANY = 10  # findings of one kind that are told one by one
 METER_CLASS, ALIGNMENT, DISAGREEMENT = "meter class", "alignment", "disagreement"
 
 
@@ -152,7 +153,7 @@ def energy(
         if abs(counter - integral) > max(
             2 * math.hypot(u, terms[METER_CLASS]), NEGLIGIBLE * integral
         ):
-            text = f"the counter says {100 * difference:+.2g} % of what its power readings say"
+            text = f"the counter says {counter / integral:.4g} times what power readings say"
             seen.findings.append((0.0, width, Finding("disagreement", b_ns, text)))
             terms[DISAGREEMENT] = abs(counter - integral) / math.sqrt(3)
     manual = spec.provenance is Provenance.MANUAL
@@ -258,4 +259,12 @@ def _polling(readings: Sequence[Reading], a_ns: int, b_ns: int) -> Polling:
 
 
 def _within(seen: Readings, width: float) -> tuple[Finding, ...]:
-    return tuple(finding for start, end, finding in seen.findings if end >= 0 and start <= width)
+    """Return what was found in the window; of many alike the first few, and how many more."""
+    inside = [finding for start, end, finding in seen.findings if end >= 0 and start <= width]
+    told = []
+    for kind in dict.fromkeys(finding.kind for finding in inside):
+        alike = [finding for finding in inside if finding.kind == kind]
+        told += alike[:MANY]
+        if len(alike) > MANY:
+            told.append(Finding(kind, alike[-1].at, f"and {len(alike) - MANY} more, to here"))
+    return tuple(told)

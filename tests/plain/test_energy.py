@@ -91,6 +91,32 @@ def test_a_mean_of_the_time_before_belongs_to_its_middle():
     assert energy(ramp, spec(), 5 * S, 20 * S).joules < 0.9 * right.joules
 
 
+def test_what_a_reading_is_the_mean_of_has_been_seen():
+    read = [reading(t, watts=100.0 + 10 * (t % 2)) for t in range(101)]
+    result = energy(read, spec(), 0, 100 * S)
+    assert result.terms["sampling"] == pytest.approx(math.sqrt(100 * 10**2 / 2))
+    mean = energy(read, spec(averaging_s=1.0), 0, 99 * S)
+    assert mean.terms["sampling"] == pytest.approx(math.sqrt(2 * 10**2 / 2)), "all but the edges"
+
+
+def test_noise_between_readings_is_held():
+    draw, errors, said = random.Random(8), [], []
+    for _ in range(60):  # noise far quicker than readings: the truth is its mean
+        read = [reading(t, watts=draw.gauss(1000, 50)) for t in range(301)]
+        result = energy(read, spec(0.0), 0, 300 * S)
+        errors.append(result.joules - 300_000)
+        said.append(result.u)
+    assert math.sqrt(sum(e * e for e in errors) / 60) == pytest.approx(max(said), rel=0.3)
+
+
+def test_a_counters_edge_is_as_uncertain_as_power_varies_around_it():
+    joules = [0.0, 100.0, 300.0, 400.0, 500.0]  # 200 W between readings of 100 W
+    read = [reading(t, joules=j) for t, j in enumerate(joules)]
+    result = energy(read, spec(0.0, quantum_j=0.0), round(1.25 * S), 4 * S)
+    assert result.terms["sampling"] == pytest.approx(0.25 * 0.75 * 100 / math.sqrt(3))
+    assert result.joules == pytest.approx(350)
+
+
 def test_round_trips_are_uncertain_at_either_end():
     read = steady(1000.0, range(61), took_ns=S // 2)
     result = energy(read, spec(), 0, 60 * S)
@@ -299,6 +325,14 @@ def test_a_counter_renewed_rarely_is_not_stuck():
     assert abs(alone.joules - 60_600) <= 2 * alone.u
 
 
+def test_a_counter_that_catches_up_was_not_stuck():
+    # Once it says nothing for a minute, and then all at once.
+    read = [reading(t, joules=100.0 * (t if not 200 <= t < 260 else 200)) for t in range(601)]
+    result = energy(read, spec(quantum_j=1.0), 0, 600 * S, ceiling_w=200.0)
+    assert kinds(result) == []
+    assert result.joules == pytest.approx(60_000)
+
+
 def test_counter_and_integral_that_contradict_each_other_are_told_and_widen_it():
     # Tasmota issue 20925: the counter 37 % high.
     read = [reading(t, watts=100.0 + t % 3, joules=1.37 * 101 * t) for t in range(601)]
@@ -307,7 +341,7 @@ def test_counter_and_integral_that_contradict_each_other_are_told_and_widen_it()
     assert result.difference == pytest.approx(0.37, abs=0.001)
     assert result.grade is Grade.REDUCED
     assert result.joules - 2 * result.u < 60_600, "the truth may be either"
-    fine = [reading(t, watts=100.0 + t % 3, joules=1.003 * 101 * t) for t in range(601)]
+    fine = [reading(t, watts=100.0 + t % 3, joules=1.008 * 101 * t) for t in range(601)]
     assert kinds(energy(fine, spec(quantum_j=1.0), 0, 600 * S)) == [], "a class 1 meter may"
 
 
@@ -375,6 +409,8 @@ def test_a_manual_meters_window_is_that_of_its_readings():
     assert result.coverage == 1
     assert result.terms["counter step"] == pytest.approx(36_000 / math.sqrt(6))
     assert energy(typed[:1], person, 0, 3600 * S).joules is None
+    earlier = [reading(-9000, joules=3.5e9), *typed, reading(9000, joules=3.7e9)]
+    assert energy(earlier, person, 0, 3600 * S).joules == 12_060_000, "those next to it"
 
 
 def test_power_read_at_the_two_ends_only_is_no_energy():

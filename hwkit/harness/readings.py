@@ -136,7 +136,10 @@ class Readings:
         """
         changes = [same[0] for same in _runs(joules)]
         rises = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(changes) if b[1] > a[1]]
-        step = self._step(joules, [rise for _, rise in rises])
+        known_w = [w and times * w for w, times in zip(self._known_w, (1, 1, 2), strict=True)]
+        most_w = min((w for w in known_w if w), default=math.inf)
+        # A rise that nothing can have drawn says nothing of the step.
+        step = self._step(joules, [rise for width, rise in rises if rise <= most_w * width])
         usual_w = median(rise / width for width, rise in rises[1:] or rises) if rises else 0.0
         stuck = self._stuck_counter(joules, step, usual_w)
         limits = self._limits(usual_w, step)

@@ -251,6 +251,17 @@ def test_a_counter_that_jumps_up_is_not_believed():
     assert result.joules == pytest.approx(600)
 
 
+def test_a_jump_is_not_taken_for_the_step_of_a_coarse_counter():
+    # One of 100,000 random histories: two rises in all, of a counter whose step nobody tells.
+    read = [
+        reading(t, joules=2e5 + (4e9 if t > 5 else 0) + (17_804.0 if t > 10 else 0))
+        for t in range(21)
+    ]
+    result = energy(read, spec(), S, 19 * S, ceiling_w=14_000.0)
+    assert "jump" in kinds(result)
+    assert result.joules < 14_000 * 18
+
+
 def test_a_counter_read_as_nought_once_does_not_count_anew():
     read = [reading(t, joules=3.6e9 + 3000.0 * t) for t in range(61)]
     read[30] = reading(30, joules=0.0)

@@ -244,6 +244,16 @@ class Audit:
         return self.count * (1 if self.group is None else VERSION_GROUP)
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Something seen beside a measurement: recorded, and never part of the result."""
+
+    at: int  # monotonic ns
+    name: str  # what, with its unit: temperature_c
+    value: float | None = None
+    words: tuple[str, ...] = ()
+
+
 class RunSink(Protocol):
     """Takes the rows of one run as they come."""
 
@@ -263,6 +273,9 @@ class RunSink(Protocol):
 
     def reading(self, meter: str, reading: Reading) -> None:
         """Add a meter's reading."""
+
+    def probe(self, probe: Probe) -> None:
+        """Add what was seen beside the measurement."""
 
     def event(self, at: int, what: str) -> None:
         """Add something that happened, at a monotonic ns."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 _PREFIXES = {-3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5: "P", 6: "E"}
-_SCALED = {"H/s", "H", "Hz", "J", "W", "s"}  # units that take an SI prefix
+_SCALED = {"H/s", "H", "Hz", "J", "W", "s", "J/TH"}  # units that take an SI prefix
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,9 @@ import click
 from hwkit.cli.options import (
     affinity_option,
     find_hashers,
+    find_meters,
     json_option,
+    meter_option,
     no_tune_option,
     print_json,
     read_with,
@@ -26,7 +29,8 @@ from hwkit.harness.plan import Plan, fraction, seconds
 from hwkit.units import show
 
 if TYPE_CHECKING:
-    from hwkit.harness.session import Entry, Session
+    from hwkit.harness.entry import Entry
+    from hwkit.harness.session import Session
     from hwkit.protocols import HasherSpec
 
 PATIENCE_S = 600.0  # for a precision that was asked for without a time
@@ -38,6 +42,9 @@ EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
 @click.argument("addresses", nargs=-1, metavar="[ADDRESS]...")
 @click.option("--quick", "preset", flag_value="quick", help="±1 %, at most 5 s each. [default]")
 @click.option("--standard", "preset", flag_value="standard", help="±0.5 %, at most 1 min each.")
+@click.option("--accept", "preset", flag_value="accept", help="An hour each; with a meter a day.")
+@meter_option
+@click.option("--idle", "idle_s", callback=read_with(seconds), help="Meter it idle as well: 60s.")
 @click.option("--time", "time_s", callback=read_with(seconds), help="Measure so long each: 30s.")
 @click.option("--precision", callback=read_with(fraction), help="Stop when so precise: 1%.")
 @click.option("--warmup", "warmup_s", callback=read_with(seconds), help="Before that, uncounted.")
@@ -59,6 +66,8 @@ EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
 def command(
     addresses: tuple[str, ...],
     preset: str | None,
+    meters: tuple[str, ...],
+    idle_s: float | None,
     time_s: float | None,
     precision: float | None,
     warmup_s: float | None,
@@ -80,14 +89,20 @@ def command(
     Each kernel is proven first; an unproven one gets no speed. Kernels take turns, every share is
     hashed again, and random stretches are scanned again by another kernel. cpu:auto is the kernel
     that a short measurement finds fastest, on each type of core; null measures the harness itself.
+
+    With --meter devices are measured one after another, each without a pause, for 5 minutes and to
+    ±3 % of J/TH (--quick), or for 30 minutes to ±1 % once power has settled (--standard).
     """
     hashers = find_hashers(addresses, threads, affinity)
+    instruments = find_meters(meters)
     given = {
         "seed": seed,
         "challenge": challenge,
         "beacon": beacon,
         "warmup_s": warmup_s,
         "version_rolling": version_rolling,
+        "meters": meters,
+        "idle_s": idle_s,
     }
     if time_s is not None:
         given["time_s"] = time_s
@@ -110,12 +125,17 @@ def command(
     from hwkit.report.terminal import Live, results  # noqa: PLC0415
 
     records = Store(store)
-    with until_interrupted() as stop:
+    with until_interrupted() as stop, ExitStack() as stack:
         click.echo(estimate, err=True)
+        metering = None
+        if meters:  # before a device is touched
+            from hwkit.harness.metering import Metering  # noqa: PLC0415
+
+            metering = stack.enter_context(Metering(instruments))
         hashers = tuned(hashers, stop, no_tune=no_tune, retune=retune)
         for hasher in hashers:
             _say_picked(hasher.spec)
-        session = Session(plan, hashers, records, stop)
+        session = Session(plan, hashers, records, stop, metering=metering)
         with Live(session) as live:
             session.run(live.tick)
     kept = [records.get(entry.run.id) for entry in session.entries if entry.run]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
-    from hwkit.protocols import Hasher
+    from hwkit.protocols import Hasher, Meter
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print exactly one JSON document to stdout."
@@ -37,6 +37,13 @@ threads_option = click.option(
     "--threads",
     type=click.IntRange(1, 4096),
     help="Threads of each CPU kernel. [default: one a processor that it may use]",
+)
+meter_option = click.option(
+    "--meter",
+    "meters",
+    multiple=True,
+    metavar="ADDRESS",
+    help="What sees its power, for J/TH; the first heads the result. [repeatable]",
 )
 no_tune_option = click.option(
     "--no-tune",
@@ -103,6 +110,17 @@ def find_hashers(
                 )
             else:
                 found.append(hasher)
+    return found
+
+
+def find_meters(addresses: Sequence[str]) -> list[Meter]:
+    """Return the meters addressed. Raises Unavailable for one that is not here, PlanError."""
+    found: list[Meter] = []
+    for address in addresses:
+        for meter in plugins.meters(address):
+            if isinstance(meter, Unavailable):
+                raise meter
+            found.append(meter)
     return found
 
 

@@ -83,6 +83,20 @@ class Throttled(Caveat):
 
 
 @dataclass(frozen=True, slots=True)
+class HeldBack(Caveat):
+    """The card told that power or heat held its clock down."""
+
+    share: float  # of the looks
+    reasons: str  # as NVML names them
+    advice = "power or heat held the card's clock down: look at power limit and cooling"
+
+    @property
+    def finding(self) -> str:
+        """How often, and why."""
+        return f"{self.reasons} in {100 * self.share:.0f} % of the looks"
+
+
+@dataclass(frozen=True, slots=True)
 class Oversubscribed(Caveat):
     """Other work, or the hypervisor, took processor time from the measurement."""
 
@@ -153,3 +167,86 @@ class NotAudited(Caveat):
     def finding(self) -> str:
         """Why."""
         return "no second proven kernel is here"
+
+
+@dataclass(frozen=True, slots=True)
+class MeterGap(Caveat):
+    """The meter did not see all of the window, or not well: joules are bounded there."""
+
+    meter: str
+    coverage: float
+    largest_s: float | None
+    advice = "joules that nobody saw are bounded, not measured: look at the meter (hwkit meter)"
+
+    @property
+    def finding(self) -> str:
+        """How much was seen."""
+        gap = "" if self.largest_s is None else f", {self.largest_s:.3g} s between two readings"
+        return f"{self.meter} saw {100 * self.coverage:.3g} %{gap}"
+
+
+@dataclass(frozen=True, slots=True)
+class UncheckedMeter(Caveat):
+    """Nobody vouches for the meter's accuracy: U leaves it out."""
+
+    meter: str
+    advice = "U leaves the meter's own error out: hold it against another (hwkit meter compare)"
+
+    @property
+    def finding(self) -> str:
+        """Which meter."""
+        return f"{self.meter}: accuracy unchecked"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedEnergy(Caveat):
+    """The joules are the device's own word, or its maker's."""
+
+    meter: str
+    provenance: str
+    advice = "no instrument saw these joules: for a purchase, measure at the wall"
+
+    @property
+    def finding(self) -> str:
+        """Whose word."""
+        return f"{self.meter}: {self.provenance}"
+
+
+@dataclass(frozen=True, slots=True)
+class MeterFault(Caveat):
+    """The meter's readings were not plain measuring."""
+
+    meter: str
+    kinds: str
+    advice = "what happened and when stands in the record (metered)"
+
+    @property
+    def finding(self) -> str:
+        """What was found."""
+        return f"{self.meter}: {self.kinds}"
+
+
+@dataclass(frozen=True, slots=True)
+class Implausible(Caveat):
+    """Readings that cannot be, or are unusual."""
+
+    what: str
+    advice = "check the meter's wiring, scale and profile"
+
+    @property
+    def finding(self) -> str:
+        """What it is."""
+        return self.what
+
+
+@dataclass(frozen=True, slots=True)
+class NotSettled(Caveat):
+    """The warm-up ran out before power and temperature had settled."""
+
+    why: str
+    advice = "power or temperature still moved: warm up longer (--warmup)"
+
+    @property
+    def finding(self) -> str:
+        """What had not."""
+        return self.why

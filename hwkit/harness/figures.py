@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import Unmeasurable
 from hwkit.harness import caveats
+from hwkit.harness.result import Result, results
 from hwkit.harness.statistics import (
     Interval,
     median_interval,
@@ -17,13 +18,15 @@ from hwkit.harness.statistics import (
     trend,
     widened,
 )
+from hwkit.hashers.probes import THROTTLING
+from hwkit.protocols import Basis
 from hwkit.units import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hwkit.harness.caveats import Caveat
-    from hwkit.protocols import Audit, Window
+    from hwkit.protocols import Audit, MeterSpec, Probe, Reading, Window
     from hwkit.work import Target
 
 IMPOSSIBLE_Z = 7.0  # by chance once in 10^7 at most (no share where 16 are due)
@@ -41,16 +44,20 @@ class Summary:
     spread: float | None
     audit: dict[str, Any]
     caveats: tuple[Caveat, ...]
+    metered: tuple[Result, ...] = ()  # of each meter, as they were named
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it stands in a record."""
-        return {
+        document = {
             "figures": {name: figure.to_json() for name, figure in self.figures.items()},
             "counts": self.counts,
             "spread": self.spread,
             "audit": self.audit,
             "caveats": [caveat.to_json() for caveat in self.caveats],
         }
+        if self.metered:
+            document["metered"] = [result.to_json() for result in self.metered]
+        return document
 
 
 def summarise(
@@ -65,12 +72,19 @@ def summarise(
     quota: float | None = None,
     precision: float | None,
     audited: bool,
+    basis: Basis = Basis.COUNTED,
+    metered: Sequence[tuple[MeterSpec, Sequence[Reading]]] = (),
+    idle: Sequence[tuple[int, int]] = (),
+    unsettled: str | None = None,
+    probes: Sequence[Probe] = (),
 ) -> Summary:
-    """Compute every figure and caveat from the rows alone. Without hashes there is no figure.
+    """Compute every figure and caveat from the rows alone. Without hashes there is no hashrate.
 
     `threads` may be more than the processors that are `usable` to them, which are of so many
     `cores`, of `core_types`; `quota` is how many processors' worth of time there is. Each is None
-    where it is unknown.
+    where it is unknown. `metered` are the meters with their readings, `idle` the stretches in which
+    they watched the device idle, `unsettled` why a warm-up ended that had to, `probes` what a card
+    told beside.
     """
     counts = {
         "windows": len(windows),
@@ -83,10 +97,16 @@ def summarise(
     at_once = min(threads, usable or threads) if threads else None
     if core_types and len(core_types) > 1:  # the clock seen is that of one core
         windows = [replace(window, clock_hz=None) for window in windows]
+    seen = results(metered, windows, basis, target, idle=idle)
+    of_meters = [caveat for result in seen for caveat in result.caveats()]
     if counts["hashes"] == 0:
-        return Summary({}, counts, None, audit, ())
+        return Summary(_energetic(seen), counts, None, audit, tuple(of_meters), tuple(seen))
     rate = _interval([wall_rate(window) for window in windows])
     figures = {"hashrate": _figure(rate, "H/s"), "hashrate_by_shares": _by_shares(counts, target)}
+    figures |= _energetic(seen)
+    if unsettled is not None:
+        of_meters.append(caveats.NotSettled(unsettled))
+    looked_at = figures["efficiency"].relative if "efficiency" in figures else None
     busy = [window for window in windows if window.busy_ns]
     if busy:
         figures["hashrate_per_cpu_second"] = _figure(
@@ -101,10 +121,24 @@ def summarise(
         spread([wall_rate(window) for window in windows]),
         audit,
         (
-            *_caveats(windows, rate, at_once, quota, precision, audited=audited),
+            *_caveats(windows, rate, at_once, quota, (precision, looked_at), audited=audited),
             *_of_the_place(at_once, cores, core_types, quota),
+            *_held_back(probes),
+            *of_meters,
         ),
+        tuple(seen),
     )
+
+
+def _energetic(seen: Sequence[Result]) -> dict[str, Figure]:
+    """Return power and J/TH as the first meter has them: who named it first wants it first."""
+    figures: dict[str, Figure] = {}
+    for result in seen[:1]:
+        if result.power is not None:
+            figures["power"] = result.power[0]
+        if result.efficiency is not None:
+            figures["efficiency"] = result.efficiency.efficiency
+    return figures
 
 
 def conditions(document: dict[str, Any]) -> dict[str, Any]:
@@ -118,6 +152,9 @@ def conditions(document: dict[str, Any]) -> dict[str, Any]:
         "quota": cpu.get("quota"),
         "precision": document["plan"]["precision"],
         "audited": document["auditor"] is not None,
+        "basis": Basis(device["basis"]),
+        "idle": [(a, b) for a, b in document.get("idle", [])],
+        "unsettled": document.get("unsettled"),
     }
 
 
@@ -185,15 +222,18 @@ def _caveats(
     rate: Interval,
     at_once: int | None,
     quota: float | None,
-    precision: float | None,
+    precisions: tuple[float | None, float | None],
     *,
     audited: bool,
 ) -> list[Caveat]:
+    """Say what the windows show; `precisions`: the one asked for, and J/TH's where it was its."""
+    precision, looked_at = precisions
     found: list[Caveat] = []
+    reached = rate.half_width / rate.value if looked_at is None else looked_at
     if rate.confidence < 0.94:
         found.append(caveats.FewWindows(len(windows), rate.confidence))
-    elif precision is not None and rate.half_width > precision * rate.value:
-        found.append(caveats.Imprecise(precision, rate.half_width / rate.value))
+    elif precision is not None and reached > precision:
+        found.append(caveats.Imprecise(precision, reached))
     slope, z = trend([window.opened / 1e9 for window in windows], [wall_rate(w) for w in windows])
     drift = slope * (windows[-1].closed - windows[0].opened) / 1e9 / rate.value
     if abs(drift) > STEADY and abs(z) > 3:
@@ -213,6 +253,16 @@ def _caveats(
     if not audited:
         found.append(caveats.NotAudited())
     return found
+
+
+def _held_back(probes: Sequence[Probe]) -> list[Caveat]:
+    """Say how often a card told that something held it below the clock that it was set to."""
+    looks = [THROTTLING & set(probe.words) for probe in probes if probe.name == "slowed_by"]
+    slowed = [reasons for reasons in looks if reasons]
+    if not slowed:
+        return []
+    reasons = sorted(set().union(*slowed))
+    return [caveats.HeldBack(len(slowed) / len(looks), ", ".join(reasons))]
 
 
 def _of_the_place(

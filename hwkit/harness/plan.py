@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import PlanError
+from hwkit.harness.steady import Gate
 from hwkit.work import Header, Job, Target
 
 if TYPE_CHECKING:
@@ -19,6 +20,18 @@ TURN_COST_S = 0.08  # starting, reporting once before the window opens, auditing
 USUAL_SPREAD = 0.03  # of windows on a machine that does other things too
 NONCES_ONLY, VERSION_ROLLING = "nonces only", "version rolling"  # unlike work, so never ranked
 _UNITS_S = {"ms": 0.001, "s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {"time_s": 5.0, "precision": 0.01, "warmup_s": 0.5},
+    "standard": {"time_s": 60.0, "precision": 0.005, "warmup_s": 3.0},
+    "accept": {"time_s": 3600.0, "precision": None, "warmup_s": 60.0},
+}
+# Meters read about once a second, and devices take minutes to settle.
+METERED: dict[str, dict[str, Any]] = {
+    "quick": {"time_s": 300.0, "precision": 0.03, "warmup_s": 30.0},
+    "standard": {"time_s": 1800.0, "precision": 0.01, "warmup_s": 60.0, "settle": True},
+    "accept": {"time_s": 86400.0, "precision": None, "warmup_s": 60.0, "settle": True},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +46,29 @@ class Plan:
     challenge: str | None = None
     beacon: str | None = None  # 160 hex digits
     version_rolling: bool = False  # BIP 320: each nonce with 16 versions, which share a schedule
+    meters: tuple[str, ...] = ()  # addresses; with any, precision is that of J/TH
+    idle_s: float = 0.0  # before and after, so long the meters watch the device idle
+    settle: bool = False  # warm up until power and temperature have settled (harness.steady)
 
     def __post_init__(self) -> None:
         """Raise PlanError for what cannot be measured."""
+        object.__setattr__(self, "meters", tuple(self.meters))  # of JSON, which has lists
         if not 0 < self.time_s <= 30 * 86400:
             raise PlanError(f"time {self.time_s:g} s: it lies above 0 and up to 30 days")
         if self.precision is not None and not 0.0001 <= self.precision <= 0.5:
             raise PlanError(f"precision {100 * self.precision:g} %: it lies between 0.01% and 50%")
         if not 0 <= self.warmup_s <= 86400:
             raise PlanError(f"warm-up {self.warmup_s:g} s: it lies between 0 and a day")
+        if not 0 <= self.idle_s <= 86400:
+            raise PlanError(f"idle for {self.idle_s:g} s: it lies between 0 and a day")
         if not 0.02 <= self.turn_s <= 60:
             raise PlanError(f"a turn of {self.turn_s:g} s: it lies between 0.02 and 60 s")
         self.job(0xFFFFFFFF, Target(1))  # a challenge or beacon that makes no job is refused here
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:  # noqa: ANN401
-        """Return 'quick' or 'standard', with changes."""
-        presets: dict[str, dict[str, Any]] = {
-            "quick": {"time_s": 5.0, "precision": 0.01, "warmup_s": 0.5},
-            "standard": {"time_s": 60.0, "precision": 0.005, "warmup_s": 3.0},
-        }
+        """Return 'quick', 'standard' or 'accept', with changes; with meters they take longer."""
+        presets = METERED if changes.get("meters") else PRESETS
         return cls(**{**presets[name], **changes})
 
     def with_precision(self, precision: float | None) -> Self:
@@ -80,6 +96,8 @@ class Plan:
 
     def estimate(self, names: Sequence[str]) -> str:
         """Say how long it will take for these hashers and what precision can be reached."""
+        if self.meters:
+            return self._metered_estimate(names)
         turns = math.ceil(self.time_s / self.turn_s)
         longest_s = len(names) * (self.warmup_s + TURN_COST_S + turns * (self.turn_s + TURN_COST_S))
         # The spread of a normal sample is 1.2816 standard deviations, its median worse than its
@@ -95,9 +113,30 @@ class Plan:
             f"Windows that spread {percent(USUAL_SPREAD)} allow about ±{percent(reach)}."
         )
 
+    def _metered_estimate(self, names: Sequence[str]) -> str:
+        gate = Gate()
+        warm_s = gate.most_s if self.settle else self.warmup_s
+        longest_s = len(names) * (warm_s + self.time_s + 2 * self.idle_s)
+        least = (
+            f" after {duration(gate.least_s)} to {duration(gate.most_s)} of warm-up"
+            if self.settle
+            else ""
+        )
+        early = (
+            ""
+            if self.precision is None
+            else f", less where J/TH is known to ±{percent(self.precision)}"
+        )
+        each = " each" * (len(names) > 1)
+        return (
+            f"{' and then '.join(names)} for {duration(self.time_s)}{least}{each}"
+            f"{beside(self.work)}, by {', '.join(self.meters)}: "
+            f"at most {duration(longest_s)}{early}."
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return every field."""
-        return asdict(self)
+        return asdict(self) | {"meters": list(self.meters)}
 
 
 def beside(work: str) -> str:

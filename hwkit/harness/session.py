@@ -7,83 +7,40 @@ import secrets
 import threading
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import hwkit
-from hwkit.errors import (
-    DeviceFault,
-    HwkitError,
-    PlanError,
-    ProtocolError,
-    WrongHash,
-)
-from hwkit.harness.audit import Auditor, auditor_for
-from hwkit.harness.figures import Summary, conditions, share_count_fault, summarise, wall_rate
+from hwkit.errors import DeviceFault, PlanError, WrongHash
+from hwkit.harness.audit import auditor_for
+from hwkit.harness.entry import CALIBRATION, Entry
+from hwkit.harness.figures import wall_rate
 from hwkit.harness.host import host_facts, host_identity, place
-from hwkit.harness.turn import take_turn
+from hwkit.harness.turn import run_windows, take_turn
+from hwkit.harness.watch import Watch
 from hwkit.hashers import cpu
 from hwkit.hashers.kernel import KernelHasher
-from hwkit.protocols import Audit, Basis, CreditedShare, Window
-from hwkit.prove import Proof, ProofStopped, prove_all
+from hwkit.protocols import Basis
+from hwkit.prove import ProofStopped, prove_all
 from hwkit.work import MAX_TARGET, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hwkit.harness.metering import Metering
     from hwkit.harness.plan import Plan
-    from hwkit.protocols import Hasher, RunSink, Sink
+    from hwkit.harness.turn import Turn
+    from hwkit.protocols import Hasher, Sink
     from hwkit.work import Job
 
 SHARES_PER_S = 100  # of a counted device: enough to watch it, too few to cost anything
-MIN_WINDOWS = 10  # before an interval is trusted to stop a run
-CALIBRATION = Target.from_difficulty(2**-8)
 WARMUP_TURN_S = 0.1
 DONE = {"complete", "interrupted", "void", "unproven"}
+METERED_WINDOW_S = 1.0  # what a kill may cost
+AUDITS_AT_END_S = 20.0
 LEAVE_S = 1.5  # how long an interrupted session waits for hashers to stop
-
-
-@dataclass(slots=True)
-class Entry:
-    """One hasher's part in a session: what it has shown so far."""
-
-    hasher: Hasher
-    number: int  # its place in the session
-    state: str = "waiting"  # proving, warming, measuring, complete, interrupted, void, unproven
-    why: str = ""
-    proof: Proof | None = None
-    run: RunSink | None = None
-    facts: dict[str, Any] = field(default_factory=dict)  # what its record opened with
-    job: Job | None = None
-    windows: list[Window] = field(default_factory=list)
-    audits: list[Audit] = field(default_factory=list)
-    error: HwkitError | None = None
-    auditor: Auditor | None = None
-    turns: int = 0
-    hashes: int = 0  # in windows, as are the shares
-    shares: int = 0
-    measured_s: float = 0.0
-    look_at: int = MIN_WINDOWS  # at so many windows the precision is looked at next
-
-    @property
-    def name(self) -> str:
-        """The hasher's address."""
-        return self.hasher.spec.name
-
-    @property
-    def kernels(self) -> set[str]:
-        """The kernels whose work it is, by name: none of them may audit it."""
-        if isinstance(self.hasher, KernelHasher):
-            return {kernel.name for kernel in self.hasher.kernels}
-        return {self.name}
-
-    @property
-    def threads(self) -> int | None:
-        """Threads that the hasher runs on, where it runs on threads."""
-        return self.hasher.threads if isinstance(self.hasher, KernelHasher) else None
 
 
 class Session:
@@ -101,17 +58,25 @@ class Session:
         sink: Sink,
         stop: threading.Event,
         *,
+        metering: Metering | None = None,
         enough: Callable[[Session], bool] | None = None,
     ) -> None:
-        """Take what to measure; `enough` may end the whole session early (a comparison does)."""
+        """Take what to measure; `enough` may end the whole session early (a comparison does).
+
+        `metering` is open, and sees one device at work at a time.
+        """
         if not hashers:
             raise PlanError("nothing to measure: no hasher was given")
+        if metering is not None and len({each.spec.resource for each in hashers}) > 1:
+            raise PlanError("meters would see several devices at once: measure them one by one")
         self.plan = plan
         self.id = secrets.token_hex(8)
-        self.entries = [Entry(hasher, number) for number, hasher in enumerate(hashers)]
+        sampled = metering.sampled if metering else []
+        self.entries = [Entry(hasher, n, sampled) for n, hasher in enumerate(hashers)]
         self._sink = sink
         self._stop = stop
         self._enough = enough
+        self._metering = metering
         self._random = random.Random(plan.seed)  # noqa: S311 - order of turns, not a secret
         self._host = host_facts()
 
@@ -163,6 +128,11 @@ class Session:
 
     def _turns(self, group: list[Entry]) -> None:
         """Let the entries take turns, one round after another, until each is done."""
+        if self._metering is not None:
+            for entry in group:
+                if entry.state == "measuring" and not self._stop.is_set():
+                    self._guarded(entry, partial(self._measure_metered, metering=self._metering))
+            return
         for number in count():
             active = [entry for entry in group if entry.state == "measuring"]
             enough = self._enough is not None and self._enough(self)
@@ -231,54 +201,67 @@ class Session:
             return
         job = entry.job.roll(entry.turns)
         entry.turns += 1
-        turn = take_turn(entry.hasher, job, self.plan.turn_s, self._stop, number)
-        if turn is None:
-            return  # stopped before the window could close: nothing of it counts
-        window, shares, spans = turn.window, turn.shares, turn.spans
-        index = len(entry.windows)
-        entry.run.window(window)
-        for at, share in shares:
-            entry.run.share(CreditedShare(index, at, share))
-        entry.windows.append(window)
-        if entry.auditor is not None:
-            for audit in entry.auditor.audit(
-                job,
-                spans,
-                [share for _, share in shares],
-                window=index,
-                window_s=(window.closed - window.opened) / 1e9,
-                random=self._random,
-            ):
-                entry.audits.append(audit)
-                entry.run.audit(audit)
+        turns: list[Turn] = []
+
+        def take(turn: Turn) -> None:
+            entry.probe()  # while it works
+            turns.append(turn)
+
+        run_windows(entry.hasher, job, self.plan.turn_s, self._stop, take, number=number)
+        for turn in turns:  # none where it was stopped before the window could close
+            entry.keep(turn)
+            entry.audit(job, turn, len(entry.windows) - 1, self._random)
         entry.run.commit()
-        entry.hashes += window.hashes
-        entry.shares += window.shares
-        entry.measured_s += (window.closed - window.opened) / 1e9
-        fault = share_count_fault(entry.hashes, entry.shares, entry.job.target)
-        if fault:
-            raise ProtocolError(fault, b"")
-        if self._precise(entry):
-            self._finish(entry, "complete", "precision reached")
-        elif entry.measured_s >= self.plan.time_s:
-            self._finish(entry, "complete", "time")
+        entry.refuse_unlikely()
+        if why := self._done(entry):
+            self._finish(entry, "complete", why)
 
-    def _precise(self, entry: Entry) -> bool:
-        """Is the interval narrow enough? Looked at ever more rarely: long runs stay cheap."""
-        if self.plan.precision is None or len(entry.windows) < entry.look_at:
-            return False
-        entry.look_at += max(1, entry.look_at // 20)
-        figure = self._summary(entry).figures.get("hashrate")
-        return figure is not None and figure.relative <= self.plan.precision
+    def _measure_metered(self, entry: Entry, metering: Metering) -> None:
+        """Measure windows that follow each other in one go, so that a meter sees but two edges."""
+        if entry.job is None or entry.run is None:
+            return
+        job, run = entry.job.roll(entry.turns), entry.run
+        entry.turns += 1
+        entry.readings_from = entry.readings_until = time.monotonic_ns()
+        watch = Watch(metering, self.plan, self._stop.is_set)
+        entry.facts["idle"] = watch.idle()
+        turns: list[Turn] = []
 
-    def _summary(self, entry: Entry) -> Summary:
-        target = entry.job.target if entry.job else CALIBRATION
-        return summarise(
-            entry.windows,
-            entry.audits,
-            target,
-            **conditions(entry.facts),
+        def take(turn: Turn) -> bool:
+            entry.probe()
+            entry.keep(turn)
+            turns.append(turn)
+            entry.store_readings()
+            run.commit()
+            entry.refuse_unlikely()
+            watch.why = watch.why or self._done(entry)
+            return not (watch.why and metering.edge())
+
+        run_windows(
+            entry.hasher,
+            job,
+            METERED_WINDOW_S,
+            self._stop,
+            take,
+            ready=watch.ready,
+            lag_s=metering.lag_s,
         )
+        entry.facts["unsettled"] = watch.unsettled
+        entry.facts["idle"] += watch.idle()
+        entry.store_readings()
+        until = time.monotonic() + (0.2 if self._stop.is_set() else AUDITS_AT_END_S)
+        for index in self._random.sample(range(len(turns)), len(turns)):
+            if time.monotonic() < until:  # now that no meter sees it
+                entry.audit(job, turns[index], index, self._random)
+        run.commit()
+        if watch.why:
+            self._finish(entry, "complete", watch.why)
+
+    def _done(self, entry: Entry) -> str | None:
+        """Say why an entry has been measured long enough; None while it has not."""
+        if entry.is_precise(self.plan.precision):
+            return "precision reached"
+        return "time" if entry.measured_s >= self.plan.time_s else None
 
     def _facts(self, entry: Entry, job: Job) -> dict[str, Any]:
         """Return what is known of a run when it opens."""
@@ -309,6 +292,7 @@ class Session:
             "proof": entry.proof.to_json() if entry.proof else None,
             "auditor": entry.auditor.kernel.name if entry.auditor else None,
             "host": self._host,
+            **({"meters": [each.to_json() for each in entry.sampled]} if entry.sampled else {}),
         }
 
     def _finish(self, entry: Entry, state: str, why: str) -> None:
@@ -317,7 +301,8 @@ class Session:
         if entry.run is None:
             return
         ended = {"state": state, "why": why, "ended_ns": time.monotonic_ns()}
-        entry.run.seal(ended | self._summary(entry).to_json())
+        ended |= {key: entry.facts[key] for key in ("idle", "unsettled") if key in entry.facts}
+        entry.run.seal(ended | entry.summarise().to_json())
 
     def _abandon(self) -> None:
         """Leave what does not stop; its record stays as last committed, and says so."""

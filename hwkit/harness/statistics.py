@@ -132,6 +132,52 @@ def poisson_z(count: int, mean: float) -> float:
     return 2 * (math.sqrt(count + 0.375) - math.sqrt(mean + 0.375))
 
 
+def garwood_interval(
+    total: float, squares: float, largest: float, confidence: float = 0.95
+) -> Interval:
+    """Return bounds of the mean behind a sum of weights whose number is Poisson's.
+
+    For `total` = sum d, `squares` = sum d^2 and the largest d. Of equal weights they are Garwood's
+    exact ones (Biometrika 28, 1936); of unequal ones Fay and Feuer's (Statistics in Medicine 16,
+    1997), which are conservative.
+    """
+    tail = (1 - confidence) / 2
+    lo = squares / total * gamma_quantile(tail, total**2 / squares) if total else 0.0
+    above, spread_above = total + largest, squares + largest**2
+    hi = spread_above / above * gamma_quantile(1 - tail, above**2 / spread_above)
+    return Interval(total, lo, hi, confidence)
+
+
+def gamma_quantile(p: float, shape: float) -> float:
+    """Return where the gamma distribution of this shape and scale 1 reaches p, to 1e-12."""
+    lo, hi = 0.0, shape + 10 * math.sqrt(shape) + 30
+    while hi - lo > 1e-12 * hi:
+        middle = (lo + hi) / 2
+        lo, hi = (middle, hi) if _gamma_cdf(middle, shape) < p else (lo, middle)
+    return (lo + hi) / 2
+
+
+@cache
+def student_t(freedom: int, confidence: float = 0.95) -> float:
+    """Return the two-sided quantile of Student's t (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    lo, hi = 0.0, 1e3
+    while hi - lo > 1e-9 * hi:
+        middle = (lo + hi) / 2
+        lo, hi = (middle, hi) if _student_within(middle, freedom) < confidence else (lo, middle)
+    return (lo + hi) / 2
+
+
+def slope(at: Sequence[float], values: Sequence[float]) -> float:
+    """Return the least-squares slope; 0 where all stand at one place."""
+    middle, mean = fmean(at), fmean(values)
+    squares = sum((t - middle) ** 2 for t in at)
+    return (
+        sum((t - middle) * (v - mean) for t, v in zip(at, values, strict=True)) / squares
+        if squares
+        else 0.0
+    )
+
+
 def _blocks(values: Sequence[float]) -> list[float]:
     """Average neighbours so that at most MOST_WALSH values are left."""
     size = -(-len(values) // MOST_WALSH)
@@ -170,3 +216,29 @@ def _signed_rank(n: int, confidence: float) -> int:
         if below > tail * 2**n:
             return max(total - 1, 0)
     return 0
+
+
+def _gamma_cdf(x: float, shape: float) -> float:
+    """Return the regularised incomplete gamma function P(shape, x), by its series (DLMF 8.7.1)."""
+    if x <= 0:
+        return 0.0
+    term = total = 1.0
+    n = shape
+    while term > 1e-16 * total:
+        n += 1
+        term *= x / n
+        total += term
+    return total * math.exp(shape * math.log(x) - x - math.lgamma(shape + 1))
+
+
+def _student_within(t: float, freedom: int) -> float:
+    """Return P(|T| <= t)."""
+    angle = math.atan2(t, math.sqrt(freedom))
+    odd = freedom % 2
+    term = math.cos(angle) if odd else 1.0
+    total = term if freedom > 1 else 0.0
+    for k in range(2 + odd, freedom - 1, 2):
+        term *= (k - 1) / k * math.cos(angle) ** 2
+        total += term
+    total *= math.sin(angle)
+    return (angle + total) * 2 / math.pi if odd else total

@@ -6,7 +6,8 @@ import time
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeVar
 
 from hwkit.errors import ProtocolError, WrongHash
 from hwkit.protocols import Basis
@@ -16,6 +17,8 @@ from hwkit.work import NONCES
 if TYPE_CHECKING:
     from hwkit.protocols import Progress, Span
     from hwkit.work import Job, Share
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -86,8 +89,8 @@ class Tally:
 
     def between(self, opened: int, closed: int) -> tuple[list[tuple[int, Share]], list[Span]]:
         """Return the shares and spans reported after `opened` and up to `closed`."""
-        shares = [(at, share) for at, share in self.shares if opened < at <= closed]
-        return shares, [span for at, span in self.spans if opened < at <= closed]
+        spans = _between(self.spans, opened, closed)
+        return _between(self.shares, opened, closed), [span for _, span in spans]
 
     def _possible(self, span: Span) -> bool:
         """Are these nonces of this job?"""
@@ -116,3 +119,9 @@ class Tally:
         header = self.job.header(share)
         target = f"{self.job.target.value:064x}"
         return WrongHash(what, header, share.nonce, sha256d(header)[::-1].hex(), f"<= {target}")
+
+
+def _between(timed: list[tuple[int, T]], opened: int, closed: int) -> list[tuple[int, T]]:
+    """Return those after `opened` and up to `closed`; they are in order."""
+    first, last = (bisect_right(timed, at, key=itemgetter(0)) for at in (opened, closed))
+    return timed[first:last]

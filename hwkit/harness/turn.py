@@ -16,7 +16,7 @@ from hwkit.hashers.kernel import KernelHasher
 from hwkit.protocols import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hwkit.protocols import Hasher, Progress, Span
     from hwkit.work import Job, Share
@@ -38,81 +38,140 @@ class Turn:
 def take_turn(
     hasher: Hasher, job: Job, turn_s: float, stop: threading.Event, number: int = 0
 ) -> Turn | None:
-    """Let a hasher work on a job until a window of `turn_s` seconds has closed.
+    """Let a hasher work on a job until a window of `turn_s` seconds has closed; return it.
 
-    The window opens and closes at the hasher's own reports; None if `stop` was set before. Raises
-    WrongHash or ProtocolError for what the tally does not believe, DeviceTimeout for silence,
-    DeviceLost for a hasher that ends by itself, DeviceFault for anything else that it raises.
+    None if `stop` was set before. Raises as run_windows does.
     """
-    end = threading.Event()
+    turns: list[Turn] = []
+    run_windows(hasher, job, turn_s, stop, turns.append, number=number)
+    return turns[0] if turns else None
+
+
+def run_windows(
+    hasher: Hasher,
+    job: Job,
+    window_s: float,
+    stop: threading.Event,
+    take: Callable[[Turn], object],
+    *,
+    number: int = 0,
+    ready: Callable[[], bool] = lambda: True,
+    lag_s: float = 0.0,
+) -> None:
+    """Let a hasher work on a job, and give windows that follow each other to `take`.
+
+    The first opens when `ready` says so, each closes `window_s` seconds later, all at the hasher's
+    own reports; `take` returns whether another is wanted. The hasher then works on for `lag_s`, so
+    that a meter sees the last one's end. Raises WrongHash or ProtocolError for what the tally does
+    not believe, DeviceTimeout for silence, DeviceLost for a hasher that ends by itself, DeviceFault
+    for anything else that it raises; and what `take` does.
+    """
+    listener = _Listener(hasher, Tally(job, hasher.spec.basis), round(window_s * 1e9), number)
+    taken: list[BaseException] = []
+
+    def give(turn: Turn) -> bool:
+        try:
+            return bool(take(turn))
+        except BaseException as error:
+            taken.append(error)  # not the device's
+            raise
+
     try:
-        with _ended(hasher.run(job, end), end) as reports:
-            return _listen(
-                hasher, job, reports, end, stop, turn_ns=round(turn_s * 1e9), number=number
-            )
+        _follow(listener, job, stop, give, ready=ready, lag_ns=round(lag_s * 1e9))
     except (DeviceFault, WrongHash):
         raise
     except Exception as error:  # whatever a driver raises, it is this device that has failed
+        if taken:
+            raise
         what = f"{type(error).__name__}: {error}"
         raise DeviceFault(f"{hasher.spec.name} failed: {what}") from error
 
 
-def _listen(
-    hasher: Hasher,
+def _follow(
+    listener: _Listener,
     job: Job,
-    reports: Iterator[Progress],
-    end: threading.Event,
     stop: threading.Event,
+    give: Callable[[Turn], bool],
     *,
-    turn_ns: int,
-    number: int,
-) -> Turn | None:
-    name = hasher.spec.name
-    tally = Tally(job, hasher.spec.basis)
-    opened = closed = clock_hz = None
-    lag = last_lag = 0
-    counted: list[Progress] = []
-    heard = time.monotonic_ns() + round((FIRST_S - SILENCE_S) * 1e9)
-    for progress in reports:
-        tally.take(progress)
+    ready: Callable[[], bool],
+    lag_ns: int,
+) -> None:
+    """Run the hasher to its end, which is `lag_ns` after the last window wanted."""
+    end, hasher = threading.Event(), listener.hasher
+    last = None
+    with _ended(hasher.run(job, end), end) as reports:
+        for progress in reports:
+            listener.hear(progress)
+            if last is None and (listener.is_open or ready()):
+                turn = listener.turn(progress)
+                if turn is not None and not give(turn):
+                    last = progress.at
+            if stop.is_set() or (last is not None and progress.at >= last + lag_ns):
+                end.set()
+        if not end.is_set():
+            raise DeviceLost(f"{hasher.spec.name} ended its work without being told to")
+    listener.tally.close()
+
+
+class _Listener:
+    """Makes windows of the reports of one run of a hasher."""
+
+    def __init__(self, hasher: Hasher, tally: Tally, window_ns: int, number: int) -> None:
+        self.tally = tally
+        self.hasher = hasher
+        self._window_ns = window_ns
+        self._number = number
+        self._heard = time.monotonic_ns() + round((FIRST_S - SILENCE_S) * 1e9)
+        self._opened: int | None = None
+        self._from: int = 0  # as the hasher stamped it
+        self._lag = 0
+        self._clock_hz: float | None = None
+        self._counted: list[Progress] = []
+
+    @property
+    def is_open(self) -> bool:
+        return self._opened is not None
+
+    def hear(self, progress: Progress) -> None:
+        self.tally.take(progress)
         # By the reports' times, which the tally has found possible: on a busy machine it may be
         # the listener who is late.
-        if progress.at - heard > SILENCE_S * 1e9:
+        if progress.at - self._heard > SILENCE_S * 1e9:
+            name = self.hasher.spec.name
             raise DeviceTimeout(f"{name} was silent for over {SILENCE_S:g} s")
-        heard = max(heard, progress.at)
-        if opened is None:
-            opened = progress.at
-            lag = time.monotonic_ns() - opened
-            # While the workers are at it: an idle core may run at another clock.
-            clock_hz = _clock_hz(hasher)
-        elif closed is None:
-            counted.append(progress)
-            if progress.at - opened >= turn_ns:
-                closed = progress.at
-                last_lag = time.monotonic_ns() - closed
-                end.set()
-        if stop.is_set():
-            end.set()
-    if not end.is_set():
-        raise DeviceLost(f"{name} ended its work without being told to")
-    tally.close()
-    if opened is None or closed is None:
-        return None
-    shares, spans = tally.between(opened, closed)
-    busy = [progress.busy_ns for progress in counted if progress.busy_ns is not None]
-    # Stamps that fall ever further behind would make a window shorter, and a rate higher, than it
-    # was: past a little lateness, what was seen here counts.
-    late = last_lag - lag
-    window = Window(
-        round=number,
-        opened=opened,
-        closed=closed + late if late > LATE_NS else closed,
-        hashes=sum(progress.hashes or 0 for progress in counted),
-        busy_ns=sum(busy) if len(busy) == len(counted) else None,
-        shares=len(shares),
-        clock_hz=clock_hz,
-    )
-    return Turn(window, shares, spans)
+        self._heard = max(self._heard, progress.at)
+
+    def turn(self, progress: Progress) -> Turn | None:
+        """Open a window at this report, or return the one that it closes and open the next."""
+        if self._opened is None:
+            self._lag = time.monotonic_ns() - progress.at
+            self._open(progress.at, progress.at)
+            return None
+        if not self._counted:  # while the workers are at it: an idle core may have another clock
+            self._clock_hz = _clock_hz(self.hasher)
+        self._counted.append(progress)
+        if progress.at - self._from < self._window_ns:
+            return None
+        # Stamps that fall ever further behind would make a window shorter, and a rate higher, than
+        # it was: past a little lateness, what was seen here counts.
+        late = time.monotonic_ns() - progress.at - self._lag
+        closed = progress.at + late if late > LATE_NS else progress.at
+        shares, spans = self.tally.between(self._from, progress.at)
+        busy = [each.busy_ns for each in self._counted if each.busy_ns is not None]
+        window = Window(
+            round=self._number,
+            opened=self._opened,
+            closed=closed,
+            hashes=sum(each.hashes or 0 for each in self._counted),
+            busy_ns=sum(busy) if len(busy) == len(self._counted) else None,
+            shares=len(shares),
+            clock_hz=self._clock_hz,
+        )
+        self._open(progress.at, closed)
+        return Turn(window, shares, spans)
+
+    def _open(self, stamped: int, opened: int) -> None:
+        self._from, self._opened, self._counted = stamped, opened, []
 
 
 def _clock_hz(hasher: Hasher) -> float | None:

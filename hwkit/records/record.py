@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import RecordError
 from hwkit.harness.figures import conditions, summarise
+from hwkit.harness.metering import spec_from_json
 from hwkit.records.differences import work_of
 from hwkit.records.rows import READERS, Row, decode, encode, read_json
 from hwkit.records.shape import refuse_misshapen
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hwkit.harness.figures import Summary
+    from hwkit.protocols import Reading
 
 _ID = re.compile(r"[0-9A-Za-z._-]{1,80}")
 
@@ -111,10 +113,16 @@ def summary_of(document: dict[str, Any], chunks: dict[str, list[Chunk]]) -> Summ
             READERS[kind](row) for chunk in chunks.get(kind, []) for row in decode(kind, chunk.data)
         ]
 
+    readings: dict[str, list[Reading]] = {}
+    for meter, reading in read("readings"):
+        readings.setdefault(meter, []).append(reading)
+    specs = map(spec_from_json, document.get("meters", []))
     return summarise(
         read("windows"),
         read("audits"),
         Job.from_json(document["job"]).target,
+        probes=read("probes"),
+        metered=[(spec, readings.get(spec.name, [])) for spec in specs],
         **conditions(document),
     )
 

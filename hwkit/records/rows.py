@@ -12,7 +12,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import RecordError
-from hwkit.protocols import Audit, CreditedShare, Reading, Window
+from hwkit.protocols import Audit, CreditedShare, Probe, Reading, Window
 from hwkit.records.shape import is_number
 from hwkit.work import Share
 
@@ -62,6 +62,7 @@ COLUMNS: dict[str, dict[str, Types]] = {
         "power_factor": _NUMBER_OR_NONE,
         "hertz": _NUMBER_OR_NONE,
     },
+    "probes": {"at": _WHOLE, "name": _TEXT, "value": _NUMBER_OR_NONE, "words": _LIST},
     "events": {"at": _WHOLE, "what": _TEXT},
 }
 # Columns that chunks of before do not have: then they hold None.
@@ -165,6 +166,11 @@ def from_reading(meter: str, reading: Reading) -> Row:
     return (meter, *(list(value) if isinstance(value, tuple) else value for value in values))
 
 
+def from_probe(probe: Probe) -> Row:
+    """Return a probe as a row."""
+    return (probe.at, probe.name, probe.value, list(probe.words))
+
+
 def to_window(row: Row) -> Window:
     """Return the window of a row."""
     return Window(*row)
@@ -190,10 +196,17 @@ def to_reading(row: Row) -> tuple[str, Reading]:
     return meter, Reading(at, joules, watts, tuple(flags), *rest)
 
 
+def to_probe(row: Row) -> Probe:
+    """Return the probe of a row."""
+    at, name, value, words = row
+    return Probe(at, name, value, tuple(words))
+
+
 READERS: dict[str, Callable[[Row], Any]] = {
     "windows": to_window,
     "shares": to_share,
     "audits": to_audit,
     "readings": to_reading,
+    "probes": to_probe,
     "events": tuple,
 }

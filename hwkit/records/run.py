@@ -11,7 +11,7 @@ from hwkit.records.record import Chunk, Record
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hwkit.protocols import Audit, CreditedShare, Reading, Window
+    from hwkit.protocols import Audit, CreditedShare, Probe, Reading, Window
     from hwkit.records.store import Store
 
 
@@ -48,6 +48,10 @@ class StoredRun:
     def reading(self, meter: str, reading: Reading) -> None:
         """Add a meter's reading."""
         self._add("readings", rows.from_reading(meter, reading))
+
+    def probe(self, probe: Probe) -> None:
+        """Add a probe."""
+        self._add("probes", rows.from_probe(probe))
 
     def event(self, at: int, what: str) -> None:
         """Add an event."""

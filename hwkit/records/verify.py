@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 HANDFUL = 1000  # hashes that nobody would forge
 LEAST_EXPECTED = 4  # shares: one window of a device that is given about 100 a second has 20
 CLOCK_SLACK_S = 5  # between making a job and opening its record, on one machine
-WORDS = {"finding", "advice"}
+WORDS = {"finding", "advice", "text", "dominant"}
 ROUNDING = 1e-9  # mathematical libraries differ in the last bits of a logarithm
 ROLLED_AHEAD_S = 7200  # what consensus takes
 
@@ -293,10 +293,12 @@ def _at_s(clock: dict[str, Any], monotonic_ns: int) -> float:
 
 
 def _wordless(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Leave out what caveats say in words, which a later hwkit may say better."""
-    if not isinstance(value, list):
-        return value
-    return [{k: v for k, v in caveat.items() if k not in WORDS} for caveat in value]
+    """Leave out what caveats and findings say in words, which a later hwkit may say better."""
+    if isinstance(value, list):
+        return [_wordless(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _wordless(each) for key, each in value.items() if key not in WORDS}
+    return value
 
 
 def _difference(ours: Any, stated: Any, path: str) -> str | None:  # noqa: ANN401 - JSON

@@ -13,16 +13,23 @@ from rich.table import Table
 
 from hwkit.harness.figures import wall_rate
 from hwkit.harness.plan import beside, duration, percent
-from hwkit.units import plain, show
+from hwkit.units import Figure, plain, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from hwkit.harness.session import Entry, Session
+    from hwkit.harness.entry import Entry
+    from hwkit.harness.session import Session
     from hwkit.records import Record
-    from hwkit.units import Figure
 
-FIGURES = ["hashrate", "hashrate_by_shares", "hashrate_per_cpu_second", "cycles_per_hash"]
+FIGURES = [
+    "efficiency",
+    "power",
+    "hashrate",
+    "hashrate_by_shares",
+    "hashrate_per_cpu_second",
+    "cycles_per_hash",
+]
 RECENT = 200  # windows that the live rate is the median of
 WIDTH = 100  # of tables that are not on a terminal
 
@@ -88,6 +95,8 @@ def results(session: Session, records: Sequence[Record], store: str | None) -> N
         table.add_row(*map(plain, row))
     if records:
         console.print(table)
+    for record in records:
+        _result_block(console, record)
     for entry in session.entries:
         if entry.state in {"unproven", "void"} or entry.run is None:
             console.print(plain(f"{entry.name}: {_how_it_ended(entry)}"), soft_wrap=True)
@@ -132,6 +141,8 @@ def record_card(record: Record) -> None:
         "counted",
         f"{counts['hashes']:,} hashes, {counts['shares']:,} shares in {counts['windows']} windows",
     )
+    for name, text in _energy_rows(document):
+        row(name, text)
     missing = audit["missing_at_most"]
     bound = "" if missing is None else f"; leaves out at most {percent(missing)} (95 %)"
     asked = "hashes" if work else "nonces"
@@ -147,6 +158,58 @@ def record_card(record: Record) -> None:
     row("digest", record.digest)
     console.print(table)
     _caveats(console, [document])
+
+
+def _result_block(console: Console, record: Record) -> None:
+    """Print what a J/TH stands on: boundary, instrument, work, window."""
+    document = record.document
+    if not document.get("metered"):
+        return
+    console.print(plain(f"{document['device']['name']}:"))
+    for name, text in _energy_rows(document):
+        console.print(plain(f"  {name:<10} {text}"), soft_wrap=True, highlight=False)
+
+
+def _energy_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the lines of the result block, for each meter in turn."""
+    for meter, seen in zip(document.get("meters", []), document.get("metered", []), strict=True):
+        energy, found = seen["energy"], seen["efficiency"]
+        yield "boundary", f"{meter['scope']}, by {meter['name']} ({meter['provenance']})"
+        if found is None:
+            yield "J/TH", f"none: {100 * energy['coverage']:.3g} % of the window was seen"
+        else:
+            figure, budget = Figure.from_json(found), found["budget"]
+            said = f"{figure} (k = 2; {figure.lo:.6g} to {figure.hi:.6g}), {budget['dominant']}"
+            yield "J/TH", said
+        for name in ("power", "hashrate"):
+            if seen.get(name):
+                figure = Figure.from_json(seen[name])
+                yield name, str(figure) if figure.U else show(figure.value, figure.unit)
+        if seen["idle_w"] is not None:
+            yield "idle", f"{show(seen['idle_w'], 'W')}, before and after"
+        yield "instrument", _instrument(meter, energy)
+
+
+def _instrument(meter: dict[str, Any], energy: dict[str, Any]) -> str:
+    told = [meter["told"].get(key) or meter.get(key) for key in ("model", "serial")]
+    accuracy = meter["accuracy"]
+    interval = energy["interval_s"]["median"]
+    return ", ".join(
+        filter(
+            None,
+            [
+                " ".join(filter(None, told)) or "of no name",
+                f"±{percent(accuracy['of_reading'])} of the reading ({accuracy['source']})"
+                if accuracy
+                else "accuracy unchecked",
+                meter["calibrated"] or "uncalibrated",
+                energy["source"] and f"joules by its {energy['source']}",
+                f"{energy['readings']} readings",
+                interval and f"one in {interval:.3g} s",
+                f"{100 * energy['coverage']:.3g} % of the window seen",
+            ],
+        )
+    )
 
 
 def _caveats(console: Console, documents: Sequence[dict[str, Any]]) -> None:
@@ -190,6 +253,8 @@ COLUMNS: dict[str, Callable[[Record], str]] = {
     "spread": _spread,
     "per CPU second": _figure("hashrate_per_cpu_second"),
     "cycles/hash": _figure("cycles_per_hash"),
+    "power": _figure("power"),
+    "J/TH": _figure("efficiency"),
     "shares": lambda record: f"{record.document['counts']['shares']:,}",
     "audited": lambda record: f"{record.document['audit']['hits']:,} hits",
     "state": lambda record: record.document["state"],
@@ -205,6 +270,9 @@ def _columns(records: Sequence[Record], width: int) -> dict[str, list[str]]:
         shown.pop("state", None)
     if not any(beside(record.work) for record in records):
         shown.pop("work", None)
+    for name in ("power", "J/TH"):
+        if all(cell == "-" for cell in shown[name]):
+            del shown[name]
     for name in DISPENSABLE:
         widths = [max(map(len, (title, *cells))) + 2 for title, cells in shown.items()]
         if sum(widths) - 2 > width:

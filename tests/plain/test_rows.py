@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwkit.errors import RecordError
-from hwkit.protocols import Audit, CreditedShare, Reading, Window
+from hwkit.protocols import Audit, CreditedShare, Probe, Reading, Window
 from hwkit.records import rows
 from hwkit.work import Share
 
@@ -37,12 +37,14 @@ VALUES = {
             *[st.none() | number] * 4,
         ),
     ),
+    "probes": st.builds(Probe, at, st.text(), st.none() | number, st.lists(st.text()).map(tuple)),
     "events": st.tuples(at, st.text()),
 }
 TO_ROW: dict[str, Any] = {
     "windows": rows.from_window,
     "shares": rows.from_share,
     "audits": rows.from_audit,
+    "probes": rows.from_probe,
     "readings": lambda pair: rows.from_reading(*pair),
     "events": tuple,
 }

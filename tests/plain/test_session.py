@@ -9,10 +9,13 @@ from itertools import pairwise
 import pytest
 
 from hwkit.errors import DeviceLost, PlanError
+from hwkit.harness import entry as entry_module
 from hwkit.harness import session as sessions
 from hwkit.harness import turn
+from hwkit.harness.entry import CALIBRATION
 from hwkit.harness.plan import Plan
 from hwkit.harness.session import Session
+from hwkit.hashers import probes
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.hashers.null import NullHasher
 from hwkit.hashers.reference import ReferenceKernel
@@ -62,6 +65,27 @@ def test_an_honest_hasher_leaves_a_record_that_verifies(store):
     assert document["proof"]["verdict"] == "PASS"
     assert record.figures["hashrate"].value > 1000
     assert record.figures["hashrate_per_cpu_second"].value > 1000
+
+
+def test_what_a_card_tells_is_recorded_beside(store, monkeypatch):
+    told = {"clock_hz": 1.98e9, "slowed_by": ["SwPowerCap", "GpuIdle"]}
+    monkeypatch.setattr(probes, "probe", lambda pci: told if pci == "0000:65:00.0" else {})
+    monkeypatch.setattr(entry_module, "PROBE_NS", 0)
+    card = honest()
+    spec = replace(card.spec, details={**card.spec.details, "pci": "0000:65:00.0"})
+    (entry,) = run(store, replace(card, spec=spec), windows=4)
+    record = store.get(entry.run.id)
+    seen = list(record.read("probes"))
+    assert {(probe.name, probe.value, probe.words) for probe in seen} == {
+        ("clock_hz", 1.98e9, ()),
+        ("slowed_by", None, ("SwPowerCap", "GpuIdle")),
+    }
+    windows = list(record.read("windows"))
+    assert len(seen) == 2 * len(windows)
+    assert windows[0].opened < seen[0].at
+    [caveat] = [each for each in record.document["caveats"] if each["caveat"] == "HeldBack"]
+    assert caveat["finding"] == "SwPowerCap in 100 % of the looks"
+    assert [finding for finding in verify(record) if not finding.passed] == []
 
 
 def test_it_stops_when_its_time_is_over(store):
@@ -352,7 +376,7 @@ class Forgetful:
         return [hit for hit in hits if not (mining and hit.nonce % 4 == 0)]
 
 
-MINED_ON = Plan(seed="forgetful").job(0, sessions.CALIBRATION).prev_hash
+MINED_ON = Plan(seed="forgetful").job(0, CALIBRATION).prev_hash
 
 
 def test_an_audit_finds_hits_left_out_after_the_proof(store):

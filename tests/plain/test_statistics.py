@@ -1,5 +1,6 @@
 """Intervals hold what they promise: coverage by simulation, values against published tables."""
 
+import importlib
 import math
 import random
 from statistics import median
@@ -132,3 +133,55 @@ def test_spread_is_that_of_a_normal_sample():
     assert s.spread(humps) == pytest.approx(0.25)
     assert s.spread([4.0]) == 0
     assert math.isfinite(s.spread([1.0, 1.0]))
+
+
+@pytest.mark.needs(module="scipy.stats")
+@pytest.mark.parametrize("count", [1, 3, 10, 37, 99])
+def test_garwoods_interval_is_the_exact_one(count):
+    stats = importlib.import_module("scipy.stats")
+    interval = s.garwood_interval(count, count, 1.0)
+    assert interval.lo == pytest.approx(stats.chi2.ppf(0.025, 2 * count) / 2, rel=1e-9)
+    assert interval.hi == pytest.approx(stats.chi2.ppf(0.975, 2 * count + 2) / 2, rel=1e-9)
+    scaled = s.garwood_interval(5.0 * count, 25.0 * count, 5.0)
+    assert scaled.lo == pytest.approx(5 * interval.lo)
+    assert scaled.hi == pytest.approx(5 * interval.hi)
+
+
+def test_garwoods_interval_of_nothing_has_an_upper_end():
+    assert s.garwood_interval(0.0, 0.0, 1.0).hi == pytest.approx(3.689, abs=1e-3)
+
+
+def test_sums_of_unequal_weights_are_covered():
+    draw, inside, runs = random.Random(4), 0, 2_000
+    for _ in range(runs):
+        weights = [8.0] * _poisson(draw, 6.0) + [1.0] * _poisson(draw, 20.0)
+        interval = s.garwood_interval(sum(weights), sum(w * w for w in weights), 8.0)
+        inside += interval.lo <= 68.0 <= interval.hi
+    assert 0.94 <= inside / runs <= 0.995
+
+
+def _poisson(draw, mean):
+    count, level = 0, draw.expovariate(1.0)
+    while level < mean:
+        count, level = count + 1, level + draw.expovariate(1.0)
+    return count
+
+
+@pytest.mark.needs(module="scipy.stats")
+@given(st.floats(0.01, 150.0), st.floats(0.001, 0.999))
+def test_gamma_quantiles_are_scipys(shape, p):
+    stats = importlib.import_module("scipy.stats")
+    assert s.gamma_quantile(p, shape) == pytest.approx(stats.gamma.ppf(p, shape), rel=1e-8)
+
+
+@pytest.mark.needs(module="scipy.stats")
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 8, 29, 100])
+def test_students_t_is_scipys(freedom):
+    stats = importlib.import_module("scipy.stats")
+    assert s.student_t(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-8)
+
+
+def test_the_slope_of_a_line_is_its_slope():
+    at = [0.0, 1.0, 4.0, 5.0]
+    assert s.slope(at, [3 - 2 * t for t in at]) == pytest.approx(-2)
+    assert s.slope([1.0, 1.0], [0.0, 5.0]) == 0.0

@@ -1,0 +1,155 @@
+"""One hasher's part in a session: what it has shown, on its way into its record."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hwkit.errors import ProtocolError
+from hwkit.harness.figures import conditions, share_count_fault, summarise
+from hwkit.hashers import probes
+from hwkit.hashers.kernel import KernelHasher
+from hwkit.protocols import CreditedShare, Probe
+from hwkit.work import Target
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+    from hwkit.errors import HwkitError
+    from hwkit.harness.audit import Auditor
+    from hwkit.harness.figures import Summary
+    from hwkit.harness.metering import Sampled
+    from hwkit.harness.turn import Turn
+    from hwkit.protocols import Audit, Hasher, RunSink, Window
+    from hwkit.prove import Proof
+    from hwkit.work import Job
+
+MIN_WINDOWS = 10  # before an interval is trusted to stop a run
+CALIBRATION = Target.from_difficulty(2**-8)
+PROBE_NS = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Entry:
+    """A hasher, and what has been measured of it so far."""
+
+    hasher: Hasher
+    number: int  # its place in the session
+    sampled: Sequence[Sampled] = ()  # the meters that see it
+    state: str = "waiting"  # proving, warming, measuring, complete, interrupted, void, unproven
+    why: str = ""
+    proof: Proof | None = None
+    run: RunSink | None = None
+    facts: dict[str, Any] = field(default_factory=dict)  # what its record opened with
+    job: Job | None = None
+    windows: list[Window] = field(default_factory=list)
+    audits: list[Audit] = field(default_factory=list)
+    probes: list[Probe] = field(default_factory=list)
+    error: HwkitError | None = None
+    auditor: Auditor | None = None
+    turns: int = 0
+    hashes: int = 0  # in windows, as are the shares
+    shares: int = 0
+    measured_s: float = 0.0
+    look_at: int = MIN_WINDOWS  # at so many windows the precision is looked at next
+    summary: Summary | None = None  # as it was looked at last
+    # Monotonic ns: the meters' readings are in the record from one moment to another.
+    readings_from: int = 0
+    readings_until: int = 0
+    probed: int = 0
+
+    @property
+    def name(self) -> str:
+        """The hasher's address."""
+        return self.hasher.spec.name
+
+    @property
+    def kernels(self) -> set[str]:
+        """The kernels whose work it is, by name: none of them may audit it."""
+        if isinstance(self.hasher, KernelHasher):
+            return {kernel.name for kernel in self.hasher.kernels}
+        return {self.name}
+
+    @property
+    def threads(self) -> int | None:
+        """Threads that the hasher runs on, where it runs on threads."""
+        return self.hasher.threads if isinstance(self.hasher, KernelHasher) else None
+
+    def keep(self, turn: Turn) -> None:
+        """Put a window and its shares into the record."""
+        assert self.run is not None  # noqa: S101 - it is measuring
+        self.run.window(turn.window)
+        for at, share in turn.shares:
+            self.run.share(CreditedShare(len(self.windows), at, share))
+        self.windows.append(turn.window)
+        self.hashes += turn.window.hashes
+        self.shares += turn.window.shares
+        self.measured_s += (turn.window.closed - turn.window.opened) / 1e9
+
+    def audit(self, job: Job, turn: Turn, index: int, draw: random.Random) -> None:
+        """Scan stretches of a window again. Raises WrongHash where the hits differ."""
+        if self.auditor is None or self.run is None:
+            return
+        for audit in self.auditor.audit(
+            job,
+            turn.spans,
+            [share for _, share in turn.shares],
+            window=index,
+            window_s=(turn.window.closed - turn.window.opened) / 1e9,
+            random=draw,
+        ):
+            self.audits.append(audit)
+            self.run.audit(audit)
+
+    def refuse_unlikely(self) -> None:
+        """Raise ProtocolError where the shares contradict the hashes counted."""
+        assert self.job is not None  # noqa: S101 - it is measuring
+        if fault := share_count_fault(self.hashes, self.shares, self.job.target):
+            raise ProtocolError(fault, b"")
+
+    def probe(self) -> None:
+        """Record what the card tells of itself, once a second; best while it works."""
+        pci, now = self.hasher.spec.details.get("pci"), time.monotonic_ns()
+        if pci is None or self.run is None or now - self.probed < PROBE_NS:
+            return
+        self.probed = now
+        for name, value in probes.probe(pci).items():
+            words = tuple(value) if isinstance(value, list) else ()
+            seen = Probe(now, name, None if isinstance(value, list) else value, words)
+            self.probes.append(seen)
+            self.run.probe(seen)
+
+    def store_readings(self) -> None:
+        """Put what meters have read since the last time into the record."""
+        if self.run is None:
+            return
+        now = time.monotonic_ns()
+        for each in self.sampled:
+            for reading in each.between(self.readings_until, now):
+                self.run.reading(each.spec.name, reading)
+            for at, fault in each.faults_between(self.readings_until, now):
+                self.run.event(at, fault)
+        self.readings_until = now
+
+    def is_precise(self, precision: float | None) -> bool:
+        """Is the interval narrow enough? Looked at ever more rarely: long runs stay cheap."""
+        if precision is None or len(self.windows) < self.look_at:
+            return False
+        self.look_at += max(1, self.look_at // 20)
+        figure = self.summarise().figures.get("efficiency" if self.sampled else "hashrate")
+        return figure is not None and figure.relative <= precision
+
+    def summarise(self) -> Summary:
+        """Compute the figures from what there is."""
+        since, until = self.readings_from, self.readings_until
+        self.summary = summarise(
+            self.windows,
+            self.audits,
+            self.job.target if self.job else CALIBRATION,
+            probes=self.probes,
+            metered=[(each.spec, each.between(since, until)) for each in self.sampled],
+            **conditions(self.facts),
+        )
+        return self.summary

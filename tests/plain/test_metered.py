@@ -1,0 +1,414 @@
+"""A run with meters beside it: joules of the same window as the hashes, whatever the meters do."""
+
+import json
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hwkit.errors import DeviceLost, NoDevice, PlanError, Unavailable, WrongHash
+from hwkit.harness import metering as meterings
+from hwkit.harness import session as sessions
+from hwkit.harness.metering import Metering, spec_from_json, spec_to_json
+from hwkit.harness.plan import Plan
+from hwkit.harness.session import Session
+from hwkit.harness.turn import run_windows
+from hwkit.harness.watch import Watch
+from hwkit.hashers.kernel import KernelHasher
+from hwkit.hashers.null import NullHasher
+from hwkit.hashers.reference import ReferenceKernel
+from hwkit.protocols import Accuracy, MeterSpec, Provenance, Reading, Scope
+from hwkit.records.record import Chunk
+from hwkit.records.rows import from_reading
+from hwkit.records.verify import verify
+from hwkit.work import MAX_TARGET, Job, Target
+
+from .conftest import HWKIT
+
+CLASS_1 = Accuracy(0.01, source="class 1")
+WALL = MeterSpec("fake:1", Scope.WALL, Provenance.METER, CLASS_1, interval_s=0.02)
+BY_HAND = MeterSpec(
+    "hand:1", Scope.WALL, Provenance.MANUAL, CLASS_1, interval_s=None, quantum_j=0.1
+)
+JOB = Job.create(seed=b"", ntime=1_700_000_000, target=Target(MAX_TARGET >> 8))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Windows of a tenth of a second: what they are made of is the same."""
+    monkeypatch.setattr(sessions, "METERED_WINDOW_S", 0.1)
+    monkeypatch.setattr(sessions, "AUDITS_AT_END_S", 0.5)
+    monkeypatch.setattr(meterings, "LEAST_LAG_S", 0.05)
+
+
+def about_100(now):
+    """Return watts at a moment: no real load stands still."""
+    return 100 + ((now >> 20) % 7 - 3) / 1e3
+
+
+@dataclass
+class FakeMeter:
+    """A meter of 100 W, which may do other things as well."""
+
+    watts: Any = about_100
+    spec: MeterSpec = WALL
+    fault: object = None
+    is_open: bool = False
+    reads: int = 0
+    asked: list = field(default_factory=list)
+
+    def open(self):
+        if self.fault == "closed":
+            raise NoDevice(self.spec.name, "connection refused")
+        if self.fault == "nonsense":
+            raise DeviceLost("fake:1: it is no meter")
+        self.is_open = True
+        return {"model": "Fake 3000", "serial": "7"}
+
+    def read(self):
+        self.reads += 1
+        now = time.monotonic_ns()
+        self.asked.append(now)
+        if self.fault == "dies" and self.reads > 20:
+            raise DeviceLost("fake:1: gone")
+        if self.fault == "breaks" and self.reads > 20:
+            raise ZeroDivisionError
+        watts = self.watts(now) if callable(self.watts) else self.watts
+        return Reading(now, watts=watts, took_ns=1_000_000, volts=230.0)
+
+    def close(self):
+        self.is_open = False
+
+
+@dataclass
+class EndsOnly(FakeMeter):
+    """A counter that is read at the run's two ends, as a person reads one."""
+
+    spec: MeterSpec = BY_HAND
+
+    def read(self):
+        self.reads += 1
+        time.sleep(0.3)  # the person looks for a pencil
+        now = time.monotonic_ns()
+        return Reading(now, joules=now / 1e7, took_ns=0)  # 100 W
+
+
+def honest():
+    return KernelHasher.lift(ReferenceKernel(), "cpu", 1)
+
+
+def run(store, *meters, hashers=None, windows=None, **changes):
+    """Measure to the end of the plan, or stop once there are so many windows."""
+    stop = threading.Event()
+
+    plan = Plan(
+        **{
+            "time_s": 1.0,
+            "precision": None,
+            "warmup_s": 0.1,
+            "turn_s": 0.1,
+            "meters": tuple(meter.spec.name for meter in meters),
+        }
+        | changes
+    )
+    with Metering(meters) as metering:
+        session = Session(plan, hashers or [honest()], store, stop, metering=metering)
+
+        def tick():
+            if windows is not None and len(session.entries[0].windows) >= windows:
+                stop.set()
+
+        entries = session.run(tick, 0.02)
+    assert not any(meter.is_open for meter in meters)
+    return [store.get(entry.run.id) for entry in entries if entry.run]
+
+
+def faults_of(record):
+    return [str(finding) for finding in verify(record) if not finding.passed]
+
+
+def names_of(record):
+    return {caveat["caveat"] for caveat in record.document["caveats"]}
+
+
+def test_joules_and_hashes_are_of_one_window(store):
+    [record] = run(store, FakeMeter())
+    windows = list(record.read("windows"))
+    assert len(windows) >= 5
+    for before, after in pairwise(windows):
+        assert after.opened == before.closed
+    time_s = (windows[-1].closed - windows[0].opened) / 1e9
+    hashes = sum(window.hashes for window in windows)
+    [seen] = record.document["metered"]
+    assert seen["energy"]["joules"] == pytest.approx(100 * time_s, rel=1e-3)
+    assert seen["energy"]["coverage"] == 1
+    assert record.figures["power"].value == pytest.approx(100, rel=1e-3)
+    figure = record.figures["efficiency"]
+    assert figure.value == pytest.approx(100 * time_s / hashes * 1e12, rel=1e-3)
+    assert figure.unit == "J/TH"
+    assert figure.relative >= 2 * 0.01 / 3**0.5 * 0.99
+    assert record.document["meters"][0]["told"] == {"model": "Fake 3000", "serial": "7"}
+    assert faults_of(record) == []
+    assert {"UncheckedMeter", "ClaimedEnergy", "MeterGap"} & names_of(record) == set()
+
+
+def test_it_stops_once_j_th_is_precise(store):
+    [record] = run(store, FakeMeter(), precision=0.5, time_s=60)
+    assert record.document["why"] == "precision reached"
+    assert record.figures["efficiency"].relative <= 0.5
+
+
+def test_a_load_that_changes_is_followed(store):
+    began = time.monotonic_ns()
+    rising = FakeMeter(lambda now: 100 + 50 * (now - began) / 1e9)
+    [record] = run(store, rising)
+    windows = list(record.read("windows"))
+    middle = (windows[0].opened + windows[-1].closed) / 2
+    assert record.figures["power"].value == pytest.approx(rising.watts(middle), rel=0.02)
+
+
+def test_several_meters_side_by_side(store):
+    board = replace(FakeMeter().spec, name="fake:2", scope=Scope.BOARD, provenance=Provenance.BOARD)
+    [record] = run(
+        store, FakeMeter(), FakeMeter(lambda now: 60 + now % 7 / 1e4, replace(board, accuracy=None))
+    )
+    wall, chip = record.document["metered"]
+    assert (wall["meter"], chip["meter"]) == ("fake:1", "fake:2")
+    assert chip["efficiency"]["value"] == pytest.approx(0.6 * wall["efficiency"]["value"], rel=0.01)
+    assert record.figures["efficiency"].value == wall["efficiency"]["value"]
+    assert {"UncheckedMeter", "ClaimedEnergy"} < names_of(record)
+    assert faults_of(record) == []
+
+
+def test_a_meter_that_is_read_by_hand(store):
+    hand = EndsOnly()
+    [record] = run(store, hand)
+    assert hand.reads == 2
+    [seen] = record.document["metered"]
+    windows = list(record.read("windows"))
+    energy = seen["energy"]
+    assert energy["opened"] == pytest.approx(windows[0].opened, abs=0.2e9)
+    assert windows[-1].opened <= energy["closed"] <= windows[-1].closed
+    time_s = (windows[-1].closed - windows[0].opened) / 1e9
+    rate = sum(window.hashes for window in windows) / time_s
+    assert record.figures["efficiency"].value == pytest.approx(100 / rate * 1e12, rel=0.1)
+    assert seen["energy"]["source"] == "manual"
+    assert record.figures["power"].value == pytest.approx(100, rel=1e-6)
+    assert faults_of(record) == []
+
+
+def test_idle_before_and_after(store):
+    [record] = run(store, FakeMeter(), idle_s=0.3)
+    before, after = record.document["idle"]
+    windows = list(record.read("windows"))
+    assert before[1] - before[0] == after[1] - after[0] == pytest.approx(0.3e9)
+    assert before[1] < windows[0].opened
+    assert windows[-1].closed < after[0]
+    [seen] = record.document["metered"]
+    assert seen["idle_w"] == pytest.approx(100, rel=1e-3)
+    assert faults_of(record) == []
+
+
+def test_hashers_that_share_a_meter_are_measured_one_by_one(store):
+    other = replace(honest(), spec=replace(honest().spec, name="cpu:other"))
+    first, second = run(store, FakeMeter(), hashers=[honest(), other], time_s=0.5)
+    ends = [list(record.read("windows"))[-1].closed for record in (first, second)]
+    assert next(second.read("windows")).opened > ends[0]
+    assert faults_of(first) == faults_of(second) == []
+    unlike = replace(honest().spec, resource="gpu")
+    with pytest.raises(PlanError, match="one by one"):
+        run(store, FakeMeter(), hashers=[honest(), replace(honest(), spec=unlike)])
+
+
+@pytest.mark.parametrize("fault", ["dies", "breaks"])
+def test_a_meter_that_dies_costs_the_joules_and_not_the_hashes(store, fault):
+    [record] = run(store, FakeMeter(fault=fault), time_s=2.0)
+    assert record.document["state"] == "complete"
+    assert "hashrate" in record.figures
+    assert "efficiency" not in record.figures  # less than 80 % of the window was seen
+    assert "MeterGap" in names_of(record)
+    said = {what for _, what in record.read("events")}
+    assert said == {"fake:1: gone" if fault == "dies" else "fake:1: ZeroDivisionError: "}
+    assert faults_of(record) == []
+
+
+@pytest.mark.parametrize("fault", ["closed", "nonsense"])
+def test_a_meter_that_is_not_there_is_noticed_before_anything_runs(store, fault):
+    good = FakeMeter(spec=replace(FakeMeter().spec, name="fake:0"))
+    with pytest.raises(Unavailable, match=r"fake:1: (connection refused|fake:1: it is no meter)"):
+        run(store, good, FakeMeter(fault=fault))
+    assert not good.is_open
+    assert store.listing() == []
+
+
+def test_stopped_in_the_middle_it_leaves_what_was_measured(store):
+    [record] = run(store, FakeMeter(), windows=5, time_s=600)
+    assert record.document["state"] == "interrupted"
+    assert record.figures["efficiency"].value > 0
+    assert faults_of(record) == []
+
+
+def test_readings_that_were_changed_are_found(store, resealed):
+    [record] = run(store, FakeMeter())
+    rows = [
+        from_reading(meter, replace(reading, watts=reading.watts * 0.9))
+        for meter, reading in record.read("readings")
+    ]
+    forged = resealed(record, readings=rows)
+    assert any("does not follow from the rows" in fault for fault in faults_of(forged))
+    gone = replace(record, chunks=record.chunks | {"readings": [Chunk.of("readings", rows)]})
+    assert faults_of(gone)
+
+
+def test_a_meter_that_sends_by_itself_is_heard_as_fast_as_it_sends():
+    """Else its readings would wait, and be of ever longer ago."""
+
+    class Sends(FakeMeter):
+        def read(self):
+            time.sleep(0.002)
+            return replace(super().read(), took_ns=None)
+
+    slow = replace(FakeMeter().spec, interval_s=10.0)
+    meter = Sends(spec=slow)
+    with Metering([meter]) as metering:
+        until = time.monotonic() + 30
+        while len(metering.sampled[0].readings) < 20 and time.monotonic() < until:
+            time.sleep(0.01)
+    assert meter.reads >= 20
+
+
+def test_a_meter_named_twice():
+    with pytest.raises(PlanError, match="named twice"):
+        Metering([FakeMeter(), FakeMeter()])
+
+
+def test_a_run_warms_up_until_power_has_settled(monkeypatch):
+    clock = [0]
+    monkeypatch.setattr(time, "monotonic_ns", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0] / 1e9)
+    falling = FakeMeter(lambda now: 100 + (100 * 0.99 ** (now / 1e9)))
+    metering = Metering([falling])
+    watch = Watch(metering, Plan(settle=True, warmup_s=1.0), lambda: False)
+    while not watch.ready():
+        clock[0] += 1_000_000_000
+        metering.sampled[0].take(falling.read())
+    assert 600 <= clock[0] / 1e9 < 1000  # the drift of a trailing 5 minutes is below 0.5 % by then
+    assert watch.unsettled is None
+    never = FakeMeter(lambda now: 100 + now / 1e9)
+    metering, clock[0] = Metering([never]), 0
+    watch = Watch(metering, Plan(settle=True), lambda: False)
+    while not watch.ready():
+        clock[0] += 1_000_000_000
+        metering.sampled[0].take(never.read())
+    assert clock[0] / 1e9 == pytest.approx(2700, abs=2)
+    assert watch.unsettled == "power drifts +11 %"
+
+
+def test_windows_follow_each_other_and_the_hasher_works_on_after_the_last():
+    turns, done = [], threading.Event()
+
+    def take(turn):
+        turns.append(turn)
+        return len(turns) < 4
+
+    began = time.monotonic()
+    run_windows(
+        NullHasher(), JOB, 0.1, done, take, ready=lambda: time.monotonic() > began + 0.3, lag_s=0.3
+    )
+    ended = time.monotonic_ns()
+    assert len(turns) == 4
+    windows = [turn.window for turn in turns]
+    assert [w.closed for w in windows[:-1]] == [w.opened for w in windows[1:]]
+    assert windows[0].opened >= (began + 0.3) * 1e9
+    assert ended - windows[-1].closed >= 0.3e9
+
+
+def test_what_the_taker_raises_is_not_the_devices():
+    class Full(Exception):
+        pass
+
+    def take(turn):
+        raise Full
+
+    with pytest.raises(Full):
+        run_windows(NullHasher(), JOB, 0.05, threading.Event(), take)
+
+    def found(turn):
+        raise WrongHash("an audit differs", bytes(80), 0, "nothing", "a hit")
+
+    with pytest.raises(WrongHash):
+        run_windows(NullHasher(), JOB, 0.05, threading.Event(), found)
+
+
+SPECS = st.builds(
+    MeterSpec,
+    st.text(),
+    st.sampled_from(Scope),
+    st.sampled_from(Provenance),
+    st.none() | st.builds(Accuracy, st.floats(0, 1), st.floats(0, 1), st.none(), st.text()),
+    interval_s=st.none() | st.floats(0.001, 1e6),
+    quantum_j=st.none() | st.floats(0, 1e9),
+    modulus_j=st.none() | st.floats(1, 1e12),
+    model=st.none() | st.text(),
+    details=st.dictionaries(st.text(), st.integers() | st.text()),
+)
+
+
+@given(SPECS)
+def test_a_spec_comes_back_from_a_record(spec):
+    assert spec_from_json(json.loads(json.dumps(spec_to_json(spec)))) == spec
+
+
+# --- as a user has it ------------------------------------------------------------------------
+
+
+def hwkit(*arguments):
+    return subprocess.run(
+        [HWKIT, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_from_the_command_line(path):
+    done = hwkit(
+        *("bench", "cpu:reference", "--meter", "nameplate:100W?tolerance=5%", "--time", "6s"),
+        *("--warmup", "0s", "--store", str(path), "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    [record] = json.loads(done.stdout)["records"]
+    assert record["figures"]["power"]["value"] == pytest.approx(100)
+    assert record["figures"]["efficiency"]["unit"] == "J/TH"
+    assert record["plan"]["meters"] == ["nameplate:100W?tolerance=5%"]
+    shown = hwkit("records", "show", "last", "--store", str(path))
+    assert "ClaimedEnergy" in shown.stdout
+    assert "±5 % of the reading (nameplate tolerance)" in shown.stdout
+    verified = hwkit("verify", "last", "--store", str(path))
+    assert verified.returncode == 0, verified.stdout
+
+
+@pytest.mark.parametrize(
+    ("meter", "code", "says"),
+    [
+        ("nosuch:1", 2, "no such kind 'nosuch'"),
+        ("nameplate:many", 2, "is no power"),
+        ("exec:/no/such/program", 3, "No such file"),
+    ],
+)
+def test_meters_that_are_none(path, meter, code, says):
+    done = hwkit("bench", "cpu:reference", "--meter", meter, "--store", str(path))
+    assert done.returncode == code, done.stderr
+    [line] = [line for line in done.stderr.splitlines() if says in line]
+    assert "Traceback" not in done.stderr
+    assert meter.partition("?")[0] in line
+
+
+def test_the_plan_says_how_long_it_takes():
+    done = hwkit("bench", "cpu:reference", "--meter", "nameplate:100W", "--standard", "--plan")
+    assert done.returncode == 0
+    assert "by nameplate:100W" in done.stdout
+    assert "after 10 min to 45 min of warm-up" in done.stdout

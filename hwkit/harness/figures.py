@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -112,7 +113,9 @@ def summarise(
         figures["hashrate_per_cpu_second"] = _figure(
             _interval([cpu_rate(window) for window in busy]), "H/s"
         )
-    clocked = [window.clock_hz / cpu_rate(window) for window in busy if window.clock_hz]
+    clocked = [
+        window.clock_hz / cpu_rate(window) for window in busy if window.clock_hz and window.hashes
+    ]
     if clocked:
         figures["cycles_per_hash"] = _figure(_interval(clocked), "cycles/H")
     return Summary(
@@ -229,13 +232,16 @@ def _caveats(
     """Say what the windows show; `precisions`: the one asked for, and J/TH's where it was its."""
     precision, looked_at = precisions
     found: list[Caveat] = []
-    reached = rate.half_width / rate.value if looked_at is None else looked_at
+    reached = looked_at
+    if reached is None:
+        reached = rate.half_width / rate.value if rate.value else math.inf
     if rate.confidence < 0.94:
         found.append(caveats.FewWindows(len(windows), rate.confidence))
     elif precision is not None and reached > precision:
         found.append(caveats.Imprecise(precision, reached))
     slope, z = trend([window.opened / 1e9 for window in windows], [wall_rate(w) for w in windows])
-    drift = slope * (windows[-1].closed - windows[0].opened) / 1e9 / rate.value
+    change = slope * (windows[-1].closed - windows[0].opened) / 1e9
+    drift = change / rate.value if rate.value else 0.0
     if abs(drift) > STEADY and abs(z) > 3:
         found.append(caveats.NotSteady(drift))
     clocks = [window.clock_hz for window in windows if window.clock_hz]

@@ -308,5 +308,5 @@ class Session:
         """Leave what does not stop; its record stays as last committed, and says so."""
         for entry in self.entries:
             if entry.state not in DONE:
-                entry.why = f"interrupted while {entry.state}, which did not stop in time"
+                entry.why = f"interrupted while {entry.state}"
                 entry.state = "interrupted"

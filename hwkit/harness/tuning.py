@@ -47,7 +47,8 @@ def tune(
     """
     if hasher.device is None or ("tuned" in hasher.spec.details and not again):
         return hasher
-    say(f"{hasher.spec.name}: tuning, {len(hasher.device.worth_trying())} variants")
+    variants = len(hasher.device.worth_trying())
+    say(f"{hasher.spec.name}: tuning, {variants} variants; it takes a minute or two, and only once")
     race = _Race(hasher.device, stopped)
     try:
         tuning = race.run()
@@ -60,7 +61,10 @@ def tune(
         say(f"{hasher.spec.name} {name}: {fault}")
     found = {name: value for name, value, _, _ in tuning.measured}
     chosen = hasher.device.variant(**tuning.variant)
-    say(f"{hasher.spec.name}: {chosen} measures best, {show(found[str(chosen)], 'H/s')}")
+    best = found[str(chosen)]
+    alike = sum(hi >= best for name, _, _, hi in tuning.measured if name != str(chosen))
+    others = f"; {alike} others measure alike" if alike else ""
+    say(f"{hasher.spec.name}: {chosen} measures best, {show(best, 'H/s')}{others}")
     hasher.kernel.child.end()
     return device.of_variant(hasher.device, chosen, tuning)
 

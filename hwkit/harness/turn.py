@@ -142,7 +142,12 @@ class _Listener:
         self._heard = max(self._heard, progress.at)
 
     def turn(self, progress: Progress) -> Turn | None:
-        """Open a window at this report, or return the one that it closes and open the next."""
+        """Open a window at this report, or return the one that it closes and open the next.
+
+        Windows begin and end where a kernel's scans do: a report without one only says: alive.
+        """
+        if progress.hashes == 0 and isinstance(self.hasher, KernelHasher):
+            return None
         if self._opened is None:
             self._lag = time.monotonic_ns() - progress.at
             self._open(progress.at, progress.at)

@@ -172,7 +172,9 @@ def _how(code: int | None) -> str:
 
 def main(function: str, parent: int) -> None:
     """Answer what comes on stdin, until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    # What is sent to the whole group is the parent's to answer; we end when it does.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     with suppress(ImportError):
         import resource  # noqa: PLC0415 - not on every system
 

@@ -158,6 +158,19 @@ class Quota(Caveat):
 
 
 @dataclass(frozen=True, slots=True)
+class ThinAudit(Caveat):
+    """Audits scanned too little again to say much of completeness."""
+
+    hits: int
+    advice = "audits saw too few hits to watch completeness: run longer (--time)"
+
+    @property
+    def finding(self) -> str:
+        """How many they saw."""
+        return f"{self.hits} hits audited"
+
+
+@dataclass(frozen=True, slots=True)
 class NotAudited(Caveat):
     """No second proven kernel was there to scan again."""
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 IMPOSSIBLE_Z = 7.0  # by chance once in 10^7 at most (no share where 16 are due)
 STEADY = 0.02
 CLOCK_FALL = 0.05
+FEW_HITS = 5  # with so few, nearly half could be missing
 FULL_SHARE = 0.95
 
 
@@ -126,6 +127,7 @@ def summarise(
         (
             *_caveats(windows, rate, at_once, quota, (precision, looked_at), audited=audited),
             *_of_the_place(at_once, cores, core_types, quota),
+            *([caveats.ThinAudit(audit["hits"])] if audited and audit["hits"] < FEW_HITS else []),
             *_held_back(probes),
             *of_meters,
         ),

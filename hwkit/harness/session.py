@@ -21,9 +21,11 @@ from hwkit.harness.host import host_facts, host_identity, place
 from hwkit.harness.turn import run_windows, take_turn
 from hwkit.harness.watch import Watch
 from hwkit.hashers import cpu
+from hwkit.hashers.device import DeviceHasher
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.protocols import Basis
 from hwkit.prove import ProofStopped, prove_all
+from hwkit.prove.long import long_call
 from hwkit.work import MAX_TARGET, Target
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ WARMUP_TURN_S = 0.1
 DONE = {"complete", "interrupted", "void", "unproven"}
 METERED_WINDOW_S = 1.0  # what a kill may cost
 AUDITS_AT_END_S = 20.0
+LONG_CALL_S = 1.0
 LEAVE_S = 1.5  # how long an interrupted session waits for hashers to stop
 
 
@@ -187,6 +190,15 @@ class Session:
             if time.monotonic() - began >= self.plan.warmup_s and len(rates) > 1:
                 break
         target = CALIBRATION
+        if isinstance(entry.hasher, DeviceHasher) and entry.auditor and rates[-1]:
+            other, roll = entry.auditor.kernel, bytes(job.extranonce2_size)
+            header = job.header_of(0xFFFFFFFF, roll, job.ntime, job.version, 0)
+            check = long_call(
+                entry.hasher.kernel, other, header, int(rates[-1] * LONG_CALL_S), self._random
+            )
+            if not check.passed:
+                entry.state, entry.why = "unproven", f"{check.name}: {check.fault}"
+                return
         if rates[-1]:
             target = Target(min(MAX_TARGET, int((1 << 256) * SHARES_PER_S / rates[-1])))
         # Anew: after a long warm-up the job is to be of the run's own time.

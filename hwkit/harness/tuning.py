@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ SURE = 0.99
 ALIKE = 0.01  # not worth telling apart
 FIRST = 1 << 12  # nonces
 GROWTH = 16
+WATCH_S = 0.1
 HEADER, RARE = bytes(80), Target((1 << 216) - 1)
 
 
@@ -50,9 +52,14 @@ def tune(
     variants = len(hasher.device.worth_trying())
     say(f"{hasher.spec.name}: tuning, {variants} variants; it takes a minute or two, and only once")
     race = _Race(hasher.device, stopped)
+    over = threading.Event()
+    watcher = threading.Thread(target=race.watch, args=(over,), name="tuning watcher", daemon=True)
+    watcher.start()
     try:
         tuning = race.run()
     finally:
+        over.set()
+        watcher.join()
         race.end()
     if tuning is None:
         return hasher
@@ -113,6 +120,14 @@ class _Race:
         for name in list(self._racing):
             self._drop(name)
 
+    def watch(self, over: threading.Event) -> None:
+        """End what is at work once stopped: a driver may compile for minutes."""
+        while not over.wait(WATCH_S):
+            if self._stopped():
+                for _, kernel in list(self._racing.values()):
+                    kernel.child.end()
+                return
+
     def _admit(self, variant: Any) -> None:  # noqa: ANN401
         if self._stopped():
             return
@@ -120,7 +135,7 @@ class _Race:
         self._racing[name] = variant, kernel
         self._counts[name], self._rates[name] = FIRST, []
         fault = fault_of(kernel)
-        if fault is not None:
+        if fault is not None and not self._stopped():
             self._drop(name, fault.removeprefix(f"{self._device.address} {name}: "))
 
     def _round(self, *, keep: bool) -> None:

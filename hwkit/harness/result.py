@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hwkit.harness import caveats
+from hwkit.harness.correction import ALIKE, VALID_DAYS, Correction, corrected
 from hwkit.harness.efficiency import Budget, Efficiency, Work, efficiency, power_of
 from hwkit.harness.energy import Energy, Grade, energy
 from hwkit.harness.plausible import implausible
 from hwkit.protocols import Basis, Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hwkit.harness.caveats import Caveat
     from hwkit.harness.plausible import Doubt
@@ -33,6 +34,8 @@ class Result:
     efficiency: Efficiency | None
     idle: tuple[Energy, ...]
     doubts: tuple[Doubt, ...]
+    correction: Correction | None = None
+    day: str | None = None  # of the run, ISO 8601
 
     @property
     def power(self) -> tuple[Figure, Budget] | None:
@@ -73,6 +76,18 @@ class Result:
         if kinds:
             found.append(caveats.MeterFault(name, ", ".join(kinds)))
         found += [caveats.Implausible(doubt.text) for doubt in self.doubts]
+        return found + self._of_the_correction()
+
+    def _of_the_correction(self) -> list[Caveat]:
+        found: list[Caveat] = []
+        if self.correction is None:
+            return found
+        age_days = self.correction.age_days(self.day) if self.day else 0
+        if age_days > VALID_DAYS:
+            found.append(caveats.OldCorrection(self.spec.name, self.correction.on, age_days))
+        at_w = (self.energy.joules or 0.0) / self.energy.time_s
+        if not 1 / ALIKE <= at_w / self.correction.power_w <= ALIKE:
+            found.append(caveats.DistantCorrection(self.spec.name, self.correction.power_w, at_w))
         return found
 
 
@@ -83,26 +98,33 @@ def results(
     target: Target,
     *,
     idle: Sequence[tuple[int, int]] = (),
+    corrections: Mapping[str, Correction] | None = None,
+    day: str | None = None,
     nameplate_w: float | None = None,
 ) -> list[Result]:
     """Return the result of each meter over the time from the first window's opening to the end.
 
-    Windows of a metered run follow each other without a gap.
+    Windows of a metered run follow each other without a gap. `corrections` are by the meter's name.
     """
     if not windows:
         return []
     opened, closed = windows[0].opened, windows[-1].closed
     found = []
     for spec, readings in metered:
-        seen = energy(readings, spec, opened, closed)
+        correction = (corrections or {}).get(spec.name)
+        seen = corrected(energy(readings, spec, opened, closed), correction)
         within = [reading for reading in readings if opened <= reading.at <= closed]
         found.append(
             Result(
                 spec,
                 seen,
                 efficiency(seen, _work(windows, basis, target, seen)),
-                tuple(energy(readings, spec, a, b) for a, b in idle if a < b),
+                tuple(
+                    corrected(energy(readings, spec, a, b), correction) for a, b in idle if a < b
+                ),
                 implausible(within, spec, nameplate_w),
+                correction,
+                day,
             )
         )
     return found

@@ -188,6 +188,8 @@ def _energy_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if seen["idle_w"] is not None:
             yield "idle", f"{show(seen['idle_w'], 'W')}, before and after"
         yield "instrument", _instrument(meter, energy)
+        if "correction" in meter:
+            yield "corrected", _correction(meter["correction"])
 
 
 def _instrument(meter: dict[str, Any], energy: dict[str, Any]) -> str:
@@ -210,6 +212,14 @@ def _instrument(meter: dict[str, Any], energy: dict[str, Any]) -> str:
             ],
         )
     )
+
+
+def _correction(found: dict[str, Any]) -> str:
+    """Say what a meter was put right by."""
+    by = found["by"]
+    times = f"it reads {found['factor']:.5g} times what that one reads, ±{percent(2 * found['u'])}"
+    own = f"that one's own ±{percent(by['accuracy']['of_reading'])}"
+    return f"by {by['name']}: {times} beside {own}, at {show(found['power_w'], 'W')}, {found['on']}"
 
 
 def _caveats(console: Console, documents: Sequence[dict[str, Any]]) -> None:

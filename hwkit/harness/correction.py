@@ -10,21 +10,27 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Self
 
-from hwkit.errors import PlanError
+from hwkit.errors import PlanError, Unmeasurable
 from hwkit.harness.efficiency import Budget
-from hwkit.harness.energy import METER_CLASS, Energy, Grade, class_u, linearity_u
+from hwkit.harness.energy import METER_CLASS, Energy, Grade, class_u, energy, linearity_u
 from hwkit.harness.metering import spec_from_json, spec_to_json
+from hwkit.harness.plan import percent
+from hwkit.protocols import Provenance
+from hwkit.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hwkit.harness.metering import Sampled
     from hwkit.protocols import MeterSpec
     from hwkit.units import Figure
 
+INDEPENDENT = {Provenance.METER, Provenance.MANUAL}
 FEWEST = 10  # readings of each: from fewer a counter's step cannot be told
 BETWEEN_W = 1.0  # what a plug or a DIN meter draws at most, as its datasheet has it
 BETWEEN = "drawn between"
 VALID_DAYS = 365  # usual between two calibrations
+SAME_NS = 1_000_000
 ALIKE = 3.0  # times the load of the comparison, up or down, within which it says something
 
 
@@ -44,8 +50,24 @@ class Correction:
         Of the factor, of the class of `by` at the load of the comparison, and of how the meter's
         own error may wander from that load to this one.
         """
-        of_reference = class_u(self.by, self.power_w) or 0.0
-        return math.hypot(self.u, of_reference, linearity_u(spec.accuracy, power_w, self.power_w))
+        wander = linearity_u(spec.accuracy, power_w, self.power_w)
+        return math.hypot(self.u, self.reference_u, wander)
+
+    @property
+    def reference_u(self) -> float:
+        """The relative standard uncertainty by the class of `by`, at the load of the comparison."""
+        return class_u(self.by, self.power_w) or 0.0
+
+    @classmethod
+    def of(cls, found: Comparison, by: MeterSpec, on: str) -> Self:
+        """Return what a comparison says of its first meter; `by` is the second, as it is here."""
+        return cls(found.factor.value, found.budget.u, by, on, found.power_w)
+
+    def __str__(self) -> str:
+        """Say it in words that follow 'by'."""
+        times = f"it reads {self.factor:.5g} times as much, ±{percent(2 * self.u)}"
+        beside = f"beside that one's own ±{percent(2 * self.reference_u)}"
+        return f"{self.by.name}: {times} {beside}, at {show(self.power_w, 'W')}, {self.on}"
 
     def age_days(self, day: str) -> int:
         """Return how old it is on a day (ISO 8601, a date or a time)."""
@@ -104,6 +126,8 @@ class Comparison:
         """Why nothing can be corrected by it; None where it can."""
         [a], [b] = self.a.specs, self.b.specs
         of_b, of_a = class_u(b, self.power_w), class_u(a, self.power_w)
+        if b.provenance not in INDEPENDENT:
+            return f"{b.name} is no instrument of its own ({b.provenance})"
         if of_b is None:
             return f"{b.name}: its accuracy is unchecked"
         if of_a is not None and math.hypot(of_b, self.budget.u) >= of_a:
@@ -121,25 +145,50 @@ class Comparison:
         return abs(math.log(self.factor.value)) > allowed
 
 
+def refuse_unlike(a: MeterSpec, b: MeterSpec) -> None:
+    """Raise PlanError for meters that no one load can be seen by."""
+    if a.scope is not b.scope:
+        raise PlanError(f"meters of {a.scope} and {b.scope} do not see the same joules")
+    if a.interval_s is None and b.interval_s is None:
+        raise PlanError("two meters read by a person are not read at one time")
+
+
+def of_one_window(a: Sampled, b: Sampled) -> tuple[Energy, Energy]:
+    """Return the energies of two meters over the time that both have seen.
+
+    Raises Unmeasurable where there is none.
+    """
+    spans = [each.span for each in (a, b)]
+    opened = max((span[0] for span in spans if span), default=0)
+    closed = min((span[1] for span in spans if span), default=0)
+    if None in spans or opened >= closed:
+        fewest = min((a, b), key=lambda each: len(each.readings))
+        why = f": {fewest.faults[-1][1]}" if fewest.faults else ""
+        said = f"{len(fewest.readings)} readings of {fewest.spec.name} came"
+        raise Unmeasurable(f"{said}, none beside the other's{why}")
+    return energy(a.readings, a.spec, opened, closed), energy(b.readings, b.spec, opened, closed)
+
+
 def compared(a: Energy, b: Energy, between_w: float = BETWEEN_W) -> Comparison:
     """Hold energies of one window, by two meters in series, against each other.
 
     The meter nearer to the supply sees what the other one draws, `between_w` at most. Raises
-    PlanError where the meters see different things, or not enough.
+    PlanError where the meters see different things, Unmeasurable where they saw too little.
     """
-    if a.scope is not b.scope:
-        raise PlanError(f"meters of {a.scope} and {b.scope} do not see the same joules")
+    refuse_unlike(a.specs[0], b.specs[0])
+    if abs(a.opened - b.opened) + abs(a.closed - b.closed) > SAME_NS:
+        raise Unmeasurable("the meters did not see the same time: one of them fell silent")
     for seen in (a, b):
         [spec] = seen.specs
         if seen.grade is not Grade.FULL:
             kinds = ", ".join(sorted({finding.kind for finding in seen.findings}))
             saw = f"{spec.name} saw {100 * seen.coverage:.3g} % of the time"
-            raise PlanError(f"{saw}{kinds and f' ({kinds})'}: no ratio can stand on that")
+            raise Unmeasurable(f"{saw}{kinds and f' ({kinds})'}: no ratio can stand on that")
         if spec.interval_s is not None and seen.polling.readings < FEWEST:
             said = f"{seen.polling.readings} readings of {spec.name}"
-            raise PlanError(f"{said}: {FEWEST} at least, so a longer --time")
+            raise Unmeasurable(f"{said}: {FEWEST} at least, so a longer --time")
         if not seen.joules:
-            raise PlanError(f"{spec.name} saw no energy: is the load switched on?")
+            raise Unmeasurable(f"{spec.name} saw no energy: is the load switched on?")
     assert a.joules is not None and b.joules is not None  # noqa: S101, PT018 - refused above
     terms = {
         f"{name} of {which}": u / (seen.joules or 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from hwkit.harness.correction import Correction
 
 if TYPE_CHECKING:
     from hwkit.harness.metering import Sampled
+    from hwkit.protocols import MeterSpec
 
 LARGEST = 1 << 20  # bytes
 VERSION = 1
@@ -58,6 +59,12 @@ def identity(sampled: Sampled) -> tuple[str | None, str | None]:
     """Return model and serial as an instrument told them, or its profile has them."""
     told, spec = sampled.told, sampled.spec
     return told.get("model") or spec.model, told.get("serial") or spec.serial
+
+
+def as_told(sampled: Sampled) -> MeterSpec:
+    """Return what a meter is, with model and serial as it told them."""
+    model, serial = identity(sampled)
+    return replace(sampled.spec, model=model, serial=serial)
 
 
 def read() -> list[Kept]:

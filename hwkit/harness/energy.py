@@ -47,6 +47,13 @@ class Polling:
     p99_s: float | None
     largest_s: float | None
 
+    def __str__(self) -> str:
+        """Say it in words."""
+        if self.median_s is None:
+            return "no two readings"
+        rest = f"99 % within {self.p99_s:.3g} s, {self.largest_s:.3g} s at most"
+        return f"each {self.median_s:.3g} s (median), {rest}"
+
 
 @dataclass(frozen=True, slots=True)
 class Energy:

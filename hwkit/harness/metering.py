@@ -48,6 +48,16 @@ class Sampled:
         """Return the readings that failed in that time, and how."""
         return [(at, what) for at, what in self.faults if since < at <= until]
 
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """From when to when its readings tell of energy (monotonic ns); None: from never."""
+        readings = self.readings[: len(self._arrived)]
+        if not readings:
+            return None
+        first, last = (edge(reading.at for reading in readings) for edge in (min, max))
+        last -= round(self.spec.averaging_s * 5e8)
+        return (first, last) if first < last else None
+
     def take(self, reading: Reading) -> None:
         """Keep a reading that has just arrived."""
         self.readings.append(reading)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hwkit.harness import caveats
-from hwkit.harness.correction import ALIKE, VALID_DAYS, Correction, corrected
+from hwkit.harness.correction import ALIKE, INDEPENDENT, VALID_DAYS, Correction, corrected
 from hwkit.harness.efficiency import Budget, Efficiency, Work, efficiency, power_of
 from hwkit.harness.energy import Energy, Grade, energy
 from hwkit.harness.plausible import implausible
-from hwkit.protocols import Basis, Provenance
+from hwkit.protocols import Basis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from hwkit.units import Figure
     from hwkit.work import Target
 
-INDEPENDENT = {Provenance.METER, Provenance.MANUAL}
 HARMLESS = {"wrap", "gap"}  # findings that are not a meter's fault, or have a caveat of their own
 
 

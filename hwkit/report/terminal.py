@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live as RichLive
 from rich.table import Table
 
+from hwkit.harness.correction import Correction
 from hwkit.harness.figures import wall_rate
 from hwkit.harness.plan import beside, duration, percent
 from hwkit.units import Figure, plain, show
@@ -189,7 +190,7 @@ def _energy_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "idle", f"{show(seen['idle_w'], 'W')}, before and after"
         yield "instrument", _instrument(meter, energy)
         if "correction" in meter:
-            yield "corrected", _correction(meter["correction"])
+            yield "corrected", f"by {Correction.from_json(meter['correction'])}"
 
 
 def _instrument(meter: dict[str, Any], energy: dict[str, Any]) -> str:
@@ -212,14 +213,6 @@ def _instrument(meter: dict[str, Any], energy: dict[str, Any]) -> str:
             ],
         )
     )
-
-
-def _correction(found: dict[str, Any]) -> str:
-    """Say what a meter was put right by."""
-    by = found["by"]
-    times = f"it reads {found['factor']:.5g} times what that one reads, ±{percent(2 * found['u'])}"
-    own = f"that one's own ±{percent(by['accuracy']['of_reading'])}"
-    return f"by {by['name']}: {times} beside {own}, at {show(found['power_w'], 'W')}, {found['on']}"
 
 
 def _caveats(console: Console, documents: Sequence[dict[str, Any]]) -> None:

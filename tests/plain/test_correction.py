@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from meter_runs import Load, S, reading, spec
 
-from hwkit.errors import NotPermitted, PlanError, RecordError
+from hwkit.errors import NotPermitted, PlanError, RecordError, Unmeasurable
 from hwkit.harness import corrections
 from hwkit.harness.correction import Correction, compared, corrected
 from hwkit.harness.corrections import Kept
@@ -121,12 +121,14 @@ def test_what_cannot_be_compared():
     board = seen(replace(GOOD, scope=Scope.BOARD))
     with pytest.raises(PlanError, match="wall and board do not see the same"):
         compared(seen(PLUG), board)
-    with pytest.raises(PlanError, match="6 readings of good:1: 10 at least"):
-        compared(seen(PLUG), seen(GOOD, time_s=6))
-    with pytest.raises(PlanError, match="is the load switched on"):
+    with pytest.raises(Unmeasurable, match="not see the same time"):
+        compared(seen(PLUG), seen(GOOD, time_s=500))
+    with pytest.raises(Unmeasurable, match="6 readings of plug:1: 10 at least"):
+        compared(seen(PLUG, time_s=6), seen(GOOD, time_s=6))
+    with pytest.raises(Unmeasurable, match="is the load switched on"):
         compared(seen(PLUG), seen(GOOD, gain=0.0))
     gone = energy([reading(t, 100 + t / 100) for t in range(300)], GOOD, 0, 600 * S)
-    with pytest.raises(PlanError, match=r"saw 49\.8 % of the time \(gap\)"):
+    with pytest.raises(Unmeasurable, match=r"saw 49\.8 % of the time \(gap\)"):
         compared(seen(PLUG), gone)
 
 

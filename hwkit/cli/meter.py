@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hwkit.harness.correction import Comparison, Correction
-    from hwkit.harness.metercheck import Load, Step
     from hwkit.harness.metering import Metering, Sampled
+    from hwkit.harness.meterstep import Load, Step
     from hwkit.protocols import Meter
 
 TICK_S = 0.05
@@ -100,14 +100,14 @@ def test(address: str, time_s: float | None, step: str | None, *, as_json: bool)
     Each line ends in PASS, FAIL, INCONCLUSIVE, or - where there is nothing to hold it against; the
     exit code is 0, 1 or 5.
     """
-    from hwkit.harness import metercheck  # noqa: PLC0415
+    from hwkit.harness import metercheck, meterstep  # noqa: PLC0415
     from hwkit.report.meters import document  # noqa: PLC0415
 
-    load = None if step is None else metercheck.Load.read(step)
+    load = None if step is None else meterstep.Load.read(step)
     [meter] = find_meters([address])
     if meter.spec.interval_s is None:
         raise PlanError(f"{address}: a person reads it, at two moments: that cannot be tested")
-    found: list[metercheck.Step | None] = []
+    found: list[meterstep.Step | None] = []
 
     def switch(metering: Metering, tick: Callable[[], bool]) -> None:
         if load is not None:
@@ -116,7 +116,7 @@ def test(address: str, time_s: float | None, step: str | None, *, as_json: bool)
     [sampled], stopped = _sample([meter], time_s or TEST_S, switch)
     checks = list(metercheck.checks(sampled))
     if load is not None:
-        checks.append(metercheck.step_check(found[0] if found else None, load, sampled))
+        checks.append(meterstep.step_check(found[0] if found else None, load, sampled))
     verdict = metercheck.overall(checks)
     if as_json:
         seen = {"step": found[0].to_json()} if found and found[0] else {}
@@ -261,7 +261,7 @@ def _edge(metering: Metering, lag_s: float, stopped: Callable[[], bool]) -> bool
 
 def _await_step(sampled: Sampled, load: Load, tick: Callable[[], bool]) -> Step | None:
     """Ask a person to switch a load, and return the step that was seen, or None."""
-    from hwkit.harness.metercheck import SETTLED, find_step  # noqa: PLC0415
+    from hwkit.harness.meterstep import SETTLED, find_step  # noqa: PLC0415
 
     what = f"a load of {show(load.watts, 'W')}"
     click.echo(f"Switch {what} on or off now, and leave it so (in {duration(WAIT_S)}).", err=True)

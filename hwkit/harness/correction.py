@@ -11,6 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import PlanError, Unmeasurable
+from hwkit.harness import caveats
 from hwkit.harness.efficiency import Budget
 from hwkit.harness.energy import METER_CLASS, Energy, Grade, class_u, energy, linearity_u
 from hwkit.harness.metering import spec_from_json, spec_to_json
@@ -21,6 +22,7 @@ from hwkit.units import show
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hwkit.harness.caveats import Caveat
     from hwkit.harness.metering import Sampled
     from hwkit.protocols import MeterSpec
     from hwkit.units import Figure
@@ -98,13 +100,26 @@ class Correction:
 
 def corrected(seen: Energy, correction: Correction | None) -> Energy:
     """Return the energy of one meter, put right; without a correction, as it is."""
-    if correction is None or seen.joules is None:
+    if correction is None or not seen.joules:
         return seen
     [spec] = seen.specs
     joules = seen.joules / correction.factor
     terms = {name: u / correction.factor for name, u in seen.terms.items()}
     terms[METER_CLASS] = joules * correction.u_at(spec, joules / seen.time_s)
     return replace(seen, joules=joules, terms=terms, corrections={spec.name: correction})
+
+
+def doubts(seen: Energy, day: str) -> list[Caveat]:
+    """Return what a reader has to know of how one meter was put right, on a day (ISO 8601)."""
+    found: list[Caveat] = []
+    for name, correction in seen.corrections.items():
+        age_days = correction.age_days(day)
+        if age_days > VALID_DAYS:
+            found.append(caveats.OldCorrection(name, correction.on, age_days))
+        at_w = (seen.joules or 0.0) / seen.time_s
+        if not 1 / ALIKE <= at_w / correction.power_w <= ALIKE:
+            found.append(caveats.DistantCorrection(name, correction.power_w, at_w))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hwkit.harness import caveats
-from hwkit.harness.correction import ALIKE, INDEPENDENT, VALID_DAYS, Correction, corrected
+from hwkit.harness.correction import INDEPENDENT, corrected, doubts
 from hwkit.harness.efficiency import Budget, Efficiency, Work, efficiency, power_of
 from hwkit.harness.energy import Energy, Grade, energy
 from hwkit.harness.plausible import implausible
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hwkit.harness.caveats import Caveat
+    from hwkit.harness.correction import Correction
     from hwkit.harness.plausible import Doubt
     from hwkit.protocols import MeterSpec, Reading, Window
     from hwkit.units import Figure
@@ -33,7 +34,6 @@ class Result:
     efficiency: Efficiency | None
     idle: tuple[Energy, ...]
     doubts: tuple[Doubt, ...]
-    correction: Correction | None = None
     day: str | None = None  # of the run, ISO 8601
 
     @property
@@ -75,19 +75,7 @@ class Result:
         if kinds:
             found.append(caveats.MeterFault(name, ", ".join(kinds)))
         found += [caveats.Implausible(doubt.text) for doubt in self.doubts]
-        return found + self._of_the_correction()
-
-    def _of_the_correction(self) -> list[Caveat]:
-        found: list[Caveat] = []
-        if self.correction is None:
-            return found
-        age_days = self.correction.age_days(self.day) if self.day else 0
-        if age_days > VALID_DAYS:
-            found.append(caveats.OldCorrection(self.spec.name, self.correction.on, age_days))
-        at_w = (self.energy.joules or 0.0) / self.energy.time_s
-        if not 1 / ALIKE <= at_w / self.correction.power_w <= ALIKE:
-            found.append(caveats.DistantCorrection(self.spec.name, self.correction.power_w, at_w))
-        return found
+        return found + (doubts(self.energy, self.day) if self.day else [])
 
 
 def results(
@@ -122,7 +110,6 @@ def results(
                     corrected(energy(readings, spec, a, b), correction) for a, b in idle if a < b
                 ),
                 implausible(within, spec, nameplate_w),
-                correction,
                 day,
             )
         )

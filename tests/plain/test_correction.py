@@ -12,10 +12,10 @@ from meter_runs import Load, S, reading, spec
 
 from hwkit.errors import NotPermitted, PlanError, RecordError, Unmeasurable
 from hwkit.harness import corrections
-from hwkit.harness.correction import Correction, compared, corrected
+from hwkit.harness.correction import Correction, compared, corrected, doubts
 from hwkit.harness.corrections import Kept
 from hwkit.harness.energy import energy, together
-from hwkit.protocols import Scope
+from hwkit.protocols import Accuracy, Provenance, Scope
 
 PLUG = spec(0.03, name="plug:1", model="Plug")
 GOOD = spec(0.002, name="good:1", model="Good")
@@ -50,6 +50,25 @@ def test_a_planted_error_is_found_within_its_interval():
     assert within >= 188  # 190 are meant; with p = 0.95 fewer come in one of 10 comparisons of 200
 
 
+def test_joules_put_right_hold_the_truth():
+    """A meter 2 % off and one that is off by anything its class allows; the truth is 100 W."""
+    draw, within = random.Random(11), 0
+    rough, better = replace(PLUG, accuracy=Accuracy(0.02)), replace(GOOD, accuracy=Accuracy(0.005))
+    for _ in range(150):
+        error, other = 1.02, 1 + draw.uniform(-0.005, 0.005)
+        found = compared(
+            seen(rough, gain=error, draw=draw, time_s=120),
+            seen(better, gain=other, draw=draw, time_s=120),
+            between_w=0.0,
+        )
+        raw = seen(rough, gain=error, draw=draw, time_s=120)
+        right = corrected(raw, Correction.of(found, better, "2026-01-31"))
+        assert right.joules
+        assert right.u < raw.u
+        within += abs(right.joules - 12000) <= 2 * right.u
+    assert within >= 139  # 93 %
+
+
 def test_the_classes_are_not_in_the_factor_and_what_lies_between_is():
     result = compared(seen(PLUG, noise=1e-6), seen(GOOD, noise=1e-6))
     assert "drawn between 100 %" in str(result.budget.dominant)
@@ -65,6 +84,8 @@ def test_a_meter_put_right_is_known_by_the_others_class():
     assert raw.terms["sampling"] > 0
     assert right.terms["sampling"] == pytest.approx(raw.terms["sampling"] / 1.02)
     assert corrected(raw, None) is raw
+    nothing = seen(PLUG, watts=0.0)
+    assert corrected(nothing, BY_GOOD) is nothing
 
 
 def test_another_load_costs_what_the_class_may_wander():
@@ -97,9 +118,27 @@ def test_meters_put_right_by_one_reference_err_together():
 
 
 @pytest.mark.parametrize(
+    ("watts", "day", "says"),
+    [
+        (100.0, "2026-02-01T10:00:00+00:00", set()),
+        (300.0, "2027-01-31", set()),
+        (320.0, "2026-02-01", {"DistantCorrection"}),
+        (30.0, "2026-02-01", {"DistantCorrection"}),
+        (100.0, "2027-02-01", {"OldCorrection"}),
+    ],
+)
+def test_what_a_reader_has_to_know(watts, day, says):
+    told = doubts(corrected(seen(PLUG, watts=watts), BY_GOOD), day)
+    assert {type(caveat).__name__ for caveat in told} == says
+    assert doubts(seen(PLUG), day) == []
+
+
+@pytest.mark.parametrize(
     ("a", "b", "says"),
     [
         (PLUG, replace(GOOD, accuracy=None), "unchecked"),
+        (PLUG, replace(GOOD, provenance=Provenance.NAMEPLATE), "no instrument of its own"),
+        (PLUG, replace(GOOD, provenance=Provenance.PSU), "no instrument of its own"),
         (GOOD, PLUG, "no better"),
         (GOOD, GOOD, "no better"),
         (PLUG, GOOD, "None"),

@@ -23,8 +23,9 @@ from hwkit.cli import main
 from hwkit.errors import PlanError, Unmeasurable
 from hwkit.harness import corrections
 from hwkit.harness.correction import of_one_window
-from hwkit.harness.metercheck import Load, Verdict, checks, find_step, overall, step_check
+from hwkit.harness.metercheck import Verdict, checks, overall
 from hwkit.harness.metering import Sampled
+from hwkit.harness.meterstep import Load, find_step, step_check
 from hwkit.protocols import Provenance
 from hwkit.report.meters import COLUMNS, MetersLive, summary, watts_now
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +17,6 @@ from hwkit.units import plain, show
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hwkit.harness.correction import Comparison, Correction
     from hwkit.harness.metering import Metering, Sampled
     from hwkit.harness.meterstep import Load, Step
     from hwkit.protocols import Meter
@@ -91,7 +90,7 @@ def watch(addresses: tuple[str, ...], time_s: float | None, *, as_json: bool) ->
 @click.option(
     "--step",
     metavar="LOAD",
-    help="Then ask for a known load to be switched: 100W, or 100W±2% (else ±10 %, IEC 60335-1).",
+    help="Then ask for a known load to be switched: 100W, or 100W±2% (else ±10 %).",
 )
 @json_option
 def test(address: str, time_s: float | None, step: str | None, *, as_json: bool) -> None:
@@ -149,6 +148,7 @@ def compare(
     uncertainty of the comparison. Use the load that will be measured: it holds at no other.
     """
     from hwkit.harness import correction, corrections  # noqa: PLC0415
+    from hwkit.report.meters import comparison  # noqa: PLC0415
 
     instruments = [meter for name in (a, b) for meter in find_meters([name])]
     correction.refuse_unlike(instruments[0].spec, instruments[1].spec)
@@ -173,9 +173,11 @@ def compare(
         kept = correction.Correction.of(found, by, f"{datetime.now(UTC):%Y-%m-%d}")
         corrections.keep(corrections.Kept.of(left, kept))
     if as_json:
-        print_json(_compared(found, kept, against))
+        outcome = {"correction": kept and kept.to_json(), "not_kept": against}
+        print_json(found.to_json() | outcome)
     else:
-        _say_compared(found, kept, against)
+        for line in comparison(found, kept, against):
+            click.echo(plain(line))
     sys.exit(INTERRUPTED if stopped else 0)
 
 
@@ -272,31 +274,3 @@ def _await_step(sampled: Sampled, load: Load, tick: Callable[[], bool]) -> Step 
         if step is not None and step.readings >= SETTLED:
             break
     return step
-
-
-def _compared(found: Comparison, kept: Correction | None, against: str | None) -> dict[str, Any]:
-    return {
-        "a": found.a.specs[0].name,
-        "b": found.b.specs[0].name,
-        "factor": found.factor.to_json() | {"budget": found.budget.to_json()},
-        "power_w": found.power_w,
-        "time_s": found.a.time_s,
-        "contradiction": found.contradiction,
-        "correction": kept and kept.to_json(),
-        "not_kept": against,
-    }
-
-
-def _say_compared(found: Comparison, kept: Correction | None, against: str | None) -> None:
-    a, b = found.a.specs[0].name, found.b.specs[0].name
-    U = f"{100 * found.factor.relative:.2g} %"  # noqa: N806
-    load = f"at {show(found.power_w, 'W')}, in {duration(found.a.time_s)}"
-    click.echo(plain(f"{a} reads {found.factor.value:.5g} times what {b} reads, ±{U} {load}"))
-    click.echo(plain(f"  {found.budget.dominant}; the classes come beside"))
-    if found.contradiction:
-        click.echo("! That is more than both classes allow: one of the meters is out of its own.")
-    if kept is not None:
-        click.echo(plain(f"Kept: {a} is corrected by {kept}"))
-        click.echo(plain(f"Next: hwkit bench --meter {a} · hwkit meter forget {a}"))
-    else:
-        click.echo(plain(f"Not kept: {against}"))

@@ -136,6 +136,17 @@ class Comparison:
         """The load, as the second meter read it."""
         return (self.b.joules or 0.0) / self.b.time_s
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as --json prints it."""
+        return {
+            "a": self.a.specs[0].name,
+            "b": self.b.specs[0].name,
+            "factor": self.factor.to_json() | {"budget": self.budget.to_json()},
+            "power_w": self.power_w,
+            "time_s": self.a.time_s,
+            "contradiction": self.contradiction,
+        }
+
     @property
     def against(self) -> str | None:
         """Why nothing can be corrected by it; None where it can."""

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from hwkit.harness.metering import Sampled
 
-# Of the rated power, that a heating appliance may draw (IEC 60335-1, clause 10.1, to 200 W).
-TOLERANCE = 0.10
+TOLERANCE = 0.10  # of a lamp's or heater's label, where nobody says better: an assumption
 LASTING = 3  # readings in a row that make a step of what might be a spike
 SETTLED = 20  # readings after a step, of which the second half is the new level
 BAND = 0.05  # of the step, around the new level: in there it has settled

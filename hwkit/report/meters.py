@@ -12,12 +12,13 @@ from rich.table import Table
 
 from hwkit.harness.efficiency import power_of
 from hwkit.harness.energy import Energy, energy
-from hwkit.harness.plan import duration
+from hwkit.harness.plan import duration, percent
 from hwkit.units import Figure, plain, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from hwkit.harness.correction import Comparison, Correction
     from hwkit.harness.metering import Sampled
     from hwkit.protocols import Reading
 
@@ -138,6 +139,21 @@ def summary(sampled: Sampled) -> Iterator[tuple[str, str]]:
         yield finding.kind, finding.text
     for what, times in faults(sampled).items():
         yield "fault", f"{times} times: {what}"
+
+
+def comparison(found: Comparison, kept: Correction | None, against: str | None) -> Iterator[str]:
+    """Yield the lines of two meters held against each other; `against` is why nothing is kept."""
+    a, b = found.a.specs[0].name, found.b.specs[0].name
+    times = f"{found.factor.value:.5g} times what {b} reads, ±{percent(found.factor.relative)}"
+    yield f"{a} reads {times} at {show(found.power_w, 'W')}, in {duration(found.a.time_s)}"
+    yield f"  {found.budget.dominant}; the classes come beside"
+    if found.contradiction:
+        yield "! That is more than both classes allow: one of the meters is out of its own."
+    if kept is None:
+        yield f"Not kept: {against}"
+    else:
+        yield f"Kept: {a} is corrected by {kept}"
+        yield f"Next: hwkit bench --meter {a} · hwkit meter forget {a}"
 
 
 def faults(sampled: Sampled) -> dict[str, int]:

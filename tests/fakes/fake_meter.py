@@ -2,7 +2,8 @@
 
 gain, watts (of a load that wanders by a little with the time of day, so that several meters see the
 same), step (watts more once the file `switch` is there), power_factor, grid (rounds watts), dumb (a
-file: while it is there, nothing is printed), steady (no wandering).
+file: while it is there, nothing is printed), steady (no wandering), lines (a file that grows by a
+byte with each).
 """
 
 import math
@@ -22,6 +23,7 @@ def main():
     said = dict(each.partition("=")[::2] for each in sys.argv[1:])
     gain, step, grid = (float(said.get(key, 0)) for key in ("gain", "step", "grid"))
     switch, dumb = (Path(said.get(key, "/nowhere")) for key in ("switch", "dumb"))
+    printed = 0
     print("watts,volts,amperes,power_factor", flush=True)
     while True:
         time.sleep(EACH_S)
@@ -33,6 +35,9 @@ def main():
         watts = round(watts / grid) * grid if grid else watts
         amperes = watts / 230.1 / 0.98
         print(f"{watts:.4f},230.1,{amperes:.5f},{said.get('power_factor', 0.98)}", flush=True)
+        if "lines" in said:
+            printed += 1
+            Path(said["lines"]).write_bytes(bytes(printed))
 
 
 if __name__ == "__main__":

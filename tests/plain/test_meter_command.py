@@ -81,13 +81,36 @@ def test_several_at_once_as_one_document():
         assert each["faults"] == {}
 
 
-def test_ctrl_c_is_how_a_watch_ends():
-    process = subprocess.Popen([HWKIT, "meter", fake()], stdout=subprocess.PIPE, text=True)
-    time.sleep(3)
+def interrupted(lines, *arguments):
+    """Run the command, interrupt it once a fake has printed 60 lines; return code and output."""
+    process = subprocess.Popen(
+        [HWKIT, "meter", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + PATIENCE_S
+    while not (lines.exists() and lines.stat().st_size >= 60) and time.monotonic() < until:
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0
+    return process.returncode, out
+
+
+def test_ctrl_c_is_how_a_watch_ends(tmp_path):
+    lines = tmp_path / "lines"
+    code, out = interrupted(lines, fake(lines=lines))
+    assert code == 0
     assert out.startswith("meter ")
+    assert "fault" not in out
+
+
+def test_ctrl_c_ends_the_others_early_and_nothing_is_kept(tmp_path):
+    lines = tmp_path / "lines"
+    code, out = interrupted(lines, "test", fake(lines=lines))
+    assert code == 130
+    assert "PASS          interval" in out
+    lines.unlink()
+    code, out = interrupted(lines, "compare", fake(), fake(gain=1.1, lines=lines))
+    assert code == 130
+    assert "Not kept: it was interrupted" in out
 
 
 def test_a_meter_that_says_nothing_is_a_fault():

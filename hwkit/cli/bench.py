@@ -14,6 +14,7 @@ from hwkit.cli.options import (
     find_meters,
     json_option,
     meter_option,
+    no_corrections_option,
     no_tune_option,
     print_json,
     read_with,
@@ -44,6 +45,7 @@ EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
 @click.option("--standard", "preset", flag_value="standard", help="±0.5 %, at most 1 min each.")
 @click.option("--accept", "preset", flag_value="accept", help="An hour each; with a meter a day.")
 @meter_option
+@no_corrections_option
 @click.option("--idle", "idle_s", callback=read_with(seconds), help="Meter it idle as well: 60s.")
 @click.option("--time", "time_s", callback=read_with(seconds), help="Measure so long each: 30s.")
 @click.option("--precision", callback=read_with(fraction), help="Stop when so precise: 1%.")
@@ -78,6 +80,7 @@ def command(
     affinity: tuple[int, ...] | None,
     store: str | None,
     *,
+    no_corrections: bool,
     no_tune: bool,
     retune: bool,
     version_rolling: bool,
@@ -129,9 +132,11 @@ def command(
         click.echo(estimate, err=True)
         metering = None
         if meters:  # before a device is touched
+            from hwkit.harness import corrections  # noqa: PLC0415
             from hwkit.harness.metering import Metering  # noqa: PLC0415
 
-            metering = stack.enter_context(Metering(instruments))
+            known = [] if no_corrections else corrections.read()
+            metering = stack.enter_context(Metering(instruments, known))
         hashers = tuned(hashers, stop, no_tune=no_tune, retune=retune)
         for hasher in hashers:
             _say_picked(hasher.spec)

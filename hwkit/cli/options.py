@@ -45,6 +45,11 @@ meter_option = click.option(
     metavar="ADDRESS",
     help="What sees its power, for J/TH; the first heads the result. [repeatable]",
 )
+no_corrections_option = click.option(
+    "--no-corrections",
+    is_flag=True,
+    help="Take meters as they read, whatever `hwkit meter compare` has found.",
+)
 no_tune_option = click.option(
     "--no-tune",
     is_flag=True,

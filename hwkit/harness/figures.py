@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import Unmeasurable
 from hwkit.harness import caveats
+from hwkit.harness.correction import Correction
 from hwkit.harness.result import Result, results
 from hwkit.harness.statistics import (
     Interval,
@@ -24,7 +25,7 @@ from hwkit.protocols import Basis
 from hwkit.units import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hwkit.harness.caveats import Caveat
     from hwkit.protocols import Audit, MeterSpec, Probe, Reading, Window
@@ -77,6 +78,8 @@ def summarise(
     basis: Basis = Basis.COUNTED,
     metered: Sequence[tuple[MeterSpec, Sequence[Reading]]] = (),
     idle: Sequence[tuple[int, int]] = (),
+    corrections: Mapping[str, Correction] | None = None,
+    day: str | None = None,
     unsettled: str | None = None,
     probes: Sequence[Probe] = (),
 ) -> Summary:
@@ -85,8 +88,8 @@ def summarise(
     `threads` may be more than the processors that are `usable` to them, which are of so many
     `cores`, of `core_types`; `quota` is how many processors' worth of time there is. Each is None
     where it is unknown. `metered` are the meters with their readings, `idle` the stretches in which
-    they watched the device idle, `unsettled` why a warm-up ended that had to, `probes` what a card
-    told beside.
+    they watched the device idle, `corrections` what puts a meter of that name right, `day` that of
+    the run, `unsettled` why a warm-up ended that had to, `probes` what a card told beside.
     """
     counts = {
         "windows": len(windows),
@@ -99,7 +102,7 @@ def summarise(
     at_once = min(threads, usable or threads) if threads else None
     if core_types and len(core_types) > 1:  # the clock seen is that of one core
         windows = [replace(window, clock_hz=None) for window in windows]
-    seen = results(metered, windows, basis, target, idle=idle)
+    seen = results(metered, windows, basis, target, idle=idle, corrections=corrections, day=day)
     of_meters = [caveat for result in seen for caveat in result.caveats()]
     if counts["hashes"] == 0:
         return Summary(_energetic(seen), counts, None, audit, tuple(of_meters), tuple(seen))
@@ -159,6 +162,12 @@ def conditions(document: dict[str, Any]) -> dict[str, Any]:
         "audited": document["auditor"] is not None,
         "basis": Basis(device["basis"]),
         "idle": [(a, b) for a, b in document.get("idle", [])],
+        "corrections": {
+            meter["name"]: Correction.from_json(meter["correction"])
+            for meter in document.get("meters", [])
+            if "correction" in meter
+        },
+        "day": document["clock"]["utc"],
         "unsettled": document.get("unsettled"),
     }
 

@@ -14,6 +14,8 @@ from hwkit.protocols import Accuracy, MeterSpec, Provenance, Scope
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from hwkit.harness.correction import Correction
+    from hwkit.harness.corrections import Kept
     from hwkit.protocols import Meter, Reading
 
 CLOSE_S = 6.0  # a read returns within 5
@@ -30,6 +32,7 @@ class Sampled:
     told: Mapping[str, str] = field(default_factory=dict)
     readings: list[Reading] = field(default_factory=list)
     faults: list[tuple[int, str]] = field(default_factory=list)  # monotonic ns, and what it was
+    correction: Correction | None = None  # by which its joules are put right; readings stay raw
 
     @property
     def spec(self) -> MeterSpec:
@@ -45,6 +48,16 @@ class Sampled:
         """Return the readings that failed in that time, and how."""
         return [(at, what) for at, what in self.faults if since < at <= until]
 
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """From when to when its readings tell of energy (monotonic ns); None: from never."""
+        readings = self.readings[: len(self._arrived)]
+        if not readings:
+            return None
+        first, last = (edge(reading.at for reading in readings) for edge in (min, max))
+        last -= round(self.spec.averaging_s * 5e8)
+        return (first, last) if first < last else None
+
     def take(self, reading: Reading) -> None:
         """Keep a reading that has just arrived."""
         self.readings.append(reading)
@@ -53,8 +66,9 @@ class Sampled:
     _arrived: list[int] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Return meter and told as they stand in a record."""
-        return spec_to_json(self.spec) | {"told": dict(self.told)}
+        """Return meter, told and correction as they stand in a record."""
+        told = spec_to_json(self.spec) | {"told": dict(self.told)}
+        return told if self.correction is None else told | {"correction": self.correction.to_json()}
 
 
 class Metering:
@@ -63,12 +77,13 @@ class Metering:
     As a context it opens them all, before any device is touched, and closes them whatever happens.
     """
 
-    def __init__(self, meters: Sequence[Meter]) -> None:
-        """Take the meters. Raises PlanError for one that is named twice."""
+    def __init__(self, meters: Sequence[Meter], corrections: Sequence[Kept] = ()) -> None:
+        """Take the meters, and what is known of some. Raises PlanError for one named twice."""
         names = [meter.spec.name for meter in meters]
         if len(set(names)) < len(names):
             raise PlanError(f"a meter is named twice: {', '.join(sorted(names))}")
         self.sampled = [Sampled(meter) for meter in meters]
+        self._corrections = corrections
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._edge: threading.Thread | None = None  # that reads what is read at the ends
@@ -78,6 +93,8 @@ class Metering:
         try:
             for each in self.sampled:
                 each.told = _opened(each.meter)
+                found = (kept.correction for kept in self._corrections if kept.fits(each))
+                each.correction = next(found, None)
             for each in self.sampled:
                 if each.spec.interval_s is not None:
                     name = f"meter: {each.spec.name}"

@@ -6,21 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hwkit.harness import caveats
+from hwkit.harness.correction import INDEPENDENT, corrected, doubts
 from hwkit.harness.efficiency import Budget, Efficiency, Work, efficiency, power_of
 from hwkit.harness.energy import Energy, Grade, energy
 from hwkit.harness.plausible import implausible
-from hwkit.protocols import Basis, Provenance
+from hwkit.protocols import Basis
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hwkit.harness.caveats import Caveat
+    from hwkit.harness.correction import Correction
     from hwkit.harness.plausible import Doubt
     from hwkit.protocols import MeterSpec, Reading, Window
     from hwkit.units import Figure
     from hwkit.work import Target
 
-INDEPENDENT = {Provenance.METER, Provenance.MANUAL}
 HARMLESS = {"wrap", "gap"}  # findings that are not a meter's fault, or have a caveat of their own
 
 
@@ -33,6 +34,7 @@ class Result:
     efficiency: Efficiency | None
     idle: tuple[Energy, ...]
     doubts: tuple[Doubt, ...]
+    day: str | None = None  # of the run, ISO 8601
 
     @property
     def power(self) -> tuple[Figure, Budget] | None:
@@ -73,7 +75,7 @@ class Result:
         if kinds:
             found.append(caveats.MeterFault(name, ", ".join(kinds)))
         found += [caveats.Implausible(doubt.text) for doubt in self.doubts]
-        return found
+        return found + (doubts(self.energy, self.day) if self.day else [])
 
 
 def results(
@@ -83,26 +85,32 @@ def results(
     target: Target,
     *,
     idle: Sequence[tuple[int, int]] = (),
+    corrections: Mapping[str, Correction] | None = None,
+    day: str | None = None,
     nameplate_w: float | None = None,
 ) -> list[Result]:
     """Return the result of each meter over the time from the first window's opening to the end.
 
-    Windows of a metered run follow each other without a gap.
+    Windows of a metered run follow each other without a gap. `corrections` are by the meter's name.
     """
     if not windows:
         return []
     opened, closed = windows[0].opened, windows[-1].closed
     found = []
     for spec, readings in metered:
-        seen = energy(readings, spec, opened, closed)
+        correction = (corrections or {}).get(spec.name)
+        seen = corrected(energy(readings, spec, opened, closed), correction)
         within = [reading for reading in readings if opened <= reading.at <= closed]
         found.append(
             Result(
                 spec,
                 seen,
                 efficiency(seen, _work(windows, basis, target, seen)),
-                tuple(energy(readings, spec, a, b) for a, b in idle if a < b),
+                tuple(
+                    corrected(energy(readings, spec, a, b), correction) for a, b in idle if a < b
+                ),
                 implausible(within, spec, nameplate_w),
+                day,
             )
         )
     return found

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live as RichLive
 from rich.table import Table
 
+from hwkit.harness.correction import Correction
 from hwkit.harness.figures import wall_rate
 from hwkit.harness.plan import beside, duration, percent
 from hwkit.units import Figure, plain, show
@@ -217,6 +218,8 @@ def _energy_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if seen["idle_w"] is not None:
             yield "idle", f"{show(seen['idle_w'], 'W')}, before and after"
         yield "instrument", _instrument(meter, energy)
+        if "correction" in meter:
+            yield "corrected", f"by {Correction.from_json(meter['correction'])}"
 
 
 def _instrument(meter: dict[str, Any], energy: dict[str, Any]) -> str:

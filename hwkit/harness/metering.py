@@ -5,20 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_right
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from hwkit.errors import DeviceFault, PlanError, Unavailable
-from hwkit.protocols import Accuracy, MeterSpec, Provenance, Scope
+from hwkit.errors import DeviceFault, HwkitError, PlanError, ProtocolError, Unavailable
+from hwkit.meters.bounded import Bounded
+from hwkit.meters.polled import QUANTITIES
+from hwkit.protocols import Accuracy, MeterSpec, Provenance, Reading, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hwkit.protocols import Meter, Reading
+    from hwkit.protocols import Meter
 
-CLOSE_S = 6.0  # a read returns within 5
+OPEN_S = 30.0  # some are asked several things, each within 5 s
+CLOSE_S = 1.0  # and a result is whole within 2 s of Ctrl-C
 EDGES = 2.5  # intervals before a window opens and after it closes, so that readings enclose it
 LEAST_LAG_S = 0.5
+MOST, MOST_NS = 1e30, 1 << 62  # far beyond any reading, and its time
 PAUSE_S = 0.001  # between readings of a meter that sends by itself
 
 
@@ -95,13 +100,17 @@ class Metering:
         self.close()
 
     def close(self) -> None:
-        """End sampling, and let every meter go."""
+        """End sampling, and let every meter go: who is read is cut short, who hangs is left."""
         self._stop.set()
+        closing = [
+            threading.Thread(target=_let_go, args=(each.meter,), daemon=True)
+            for each in self.sampled
+        ]
+        for thread in closing:
+            thread.start()
         until = time.monotonic() + CLOSE_S
-        for thread in self._threads:
+        for thread in closing + self._threads:
             thread.join(max(until - time.monotonic(), 0))
-        for each in self.sampled:
-            each.meter.close()
 
     def edge(self) -> bool:
         """Read the meters that are read at a run's two ends only; is that done?
@@ -122,6 +131,12 @@ class Metering:
             return False
         self._edge = None
         return True
+
+    @property
+    def by_hand_at(self) -> int:
+        """When a meter that is read at the ends only was read last, monotonic ns; 0: never."""
+        by_hand = [each for each in self.sampled if each.spec.interval_s is None]
+        return max((each.readings[-1].at for each in by_hand if each.readings), default=0)
 
     @property
     def lag_s(self) -> float:
@@ -152,7 +167,7 @@ class Metering:
     def _read(self, each: Sampled) -> bool:
         """Keep a reading, or what went wrong; was it sent unasked, so that more may be waiting?"""
         try:
-            reading = each.meter.read()
+            reading = _sound(each.spec.name, each.meter.read())
         except DeviceFault as fault:
             each.faults.append((time.monotonic_ns(), str(fault)))
         except Exception as error:  # noqa: BLE001 - whatever a driver raises: one reading is lost
@@ -165,10 +180,47 @@ class Metering:
 
 
 def _opened(meter: Meter) -> Mapping[str, str]:
+    name = meter.spec.name
     try:
-        return meter.open()
+        told = Bounded(name, OPEN_S).ask(meter.open)
     except DeviceFault as fault:
-        raise Unavailable(meter.spec.name, str(fault)) from fault
+        raise Unavailable(name, str(fault).removeprefix(f"{name}: ")) from fault
+    except HwkitError:
+        raise
+    except Exception as error:  # whatever a driver raises: it is this meter that is not here
+        raise Unavailable(name, f"{type(error).__name__}: {error}") from error
+    accuracy = meter.spec.accuracy
+    if accuracy and accuracy.of_range and accuracy.range_w is None:
+        why = "its accuracy is a part of its range, which it does not tell: add range=, in W"
+        raise PlanError(f"{name}: {why}")
+    return told
+
+
+def _let_go(meter: Meter) -> None:
+    with suppress(Exception):  # whatever a driver raises: its readings are in the record
+        meter.close()
+
+
+def _sound(name: str, came: object) -> Reading:
+    """Return a reading with nothing in it that a record cannot hold; what is no number is absent.
+
+    Raises ProtocolError for what is no reading: anybody may have written the driver.
+    """
+    values = {quantity: getattr(came, quantity, None) for quantity in QUANTITIES}
+    if (
+        not isinstance(came, Reading)
+        or not {type(value) for value in values.values()} <= {int, float, type(None)}
+        or type(came.took_ns) not in {int, type(None)}
+        or type(came.at) is not int
+        or abs(came.at) > MOST_NS
+        or not all(isinstance(flag, str) for flag in came.flags)
+    ):
+        raise ProtocolError(f"{name}: its driver returned no reading: {came!r:.200}", b"")
+    strange = [key for key, value in values.items() if not (value is None or abs(value) < MOST)]
+    changes: dict[str, Any] = dict.fromkeys(strange)
+    if strange:
+        changes["flags"] = (*came.flags, *(f"{quantity} absent" for quantity in strange))
+    return replace(came, **changes)
 
 
 def spec_to_json(spec: MeterSpec) -> dict[str, Any]:

@@ -431,7 +431,10 @@ class Five:
         load = self.load
 
         def registers():
-            return {0x0C: float32(load.power()), 0x48: float32(1234 + load.energy() / 3.6e6)}
+            watts = load.power()
+            told = {0x00: 230.0, 0x06: watts / 230 / 0.99, 0x0C: watts, 0x1E: 0.99, 0x46: 50.0}
+            told[0x48] = 1234 + load.energy() / 3.6e6
+            return {at: float32(value) for at, value in told.items()}
 
         blank = dict.fromkeys(range(0x4A), 0)
         self.modbus = ModbusServer((1, blank, {}, registers))
@@ -442,7 +445,12 @@ class Five:
         self.agent.start("1.3.6.1.4.1.318.1.3.4.6")
         self.broker = Broker(self._folder, "allow_anonymous true")
         stack.callback(self.broker.stop)
-        instrument = Wt310(P=lambda: f"{load.power():.5E}", WH="NAN")
+        instrument = Wt310(
+            P=lambda: f"{load.power():.5E}",
+            I=lambda: f"{load.power() / 227.37:.5E}",
+            LAMB="1.0000E+00",
+            WH="NAN",
+        )
         instrument.ranges["CURR"] = "20.0E+00"
         scpi = socket.create_server(("127.0.0.1", 0))
         stack.callback(scpi.close)
@@ -476,9 +484,9 @@ class Five:
                 for host, said in words.items()
             )
         )
-        told = threading.Thread(target=self._tell, daemon=True)
-        told.start()
-        stack.callback(told.join)
+        telling = threading.Thread(target=self._tell, daemon=True)
+        telling.start()
+        stack.callback(telling.join)
         stack.callback(self._over.set)
 
     def _tell(self):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import ProtocolError
 from hwkit.harness.figures import conditions, share_count_fault, summarise
+from hwkit.harness.wall import WallClock
 from hwkit.hashers import probes
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.protocols import CreditedShare, Probe
@@ -60,6 +61,7 @@ class Entry:
     readings_from: int = 0
     readings_until: int = 0
     probed: int = 0
+    wall: WallClock = field(default_factory=WallClock)
 
     @property
     def name(self) -> str:
@@ -138,6 +140,8 @@ class Entry:
                 self.run.reading(each.spec.name, reading)
             for at, fault in each.faults_between(self.readings_until, now):
                 self.run.event(at, fault)
+        if (step := self.wall.stepped()) is not None:
+            self.run.event(now, step)
         self.readings_until = now
 
     def is_precise(self, precision: float | None) -> bool:

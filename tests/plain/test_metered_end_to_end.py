@@ -4,15 +4,23 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from meter_servers import Five
 
 from hwkit.errors import HwkitError
+from hwkit.harness.metering import Metering
+from hwkit.harness.plan import Plan
+from hwkit.harness.session import Session
 from hwkit.hashers import native
+from hwkit.hashers.kernel import KernelHasher
+from hwkit.hashers.reference import ReferenceKernel
+from hwkit.plugins import meters
 from hwkit.records import Store
 from hwkit.records.record import Chunk
 from hwkit.records.rows import from_reading
@@ -144,6 +152,40 @@ def test_the_record_verifies_and_one_with_other_readings_does_not(measured, rese
         assert _faults(resealed(record, readings=forged)), how
     changed = dict(record.chunks, readings=[Chunk.of("readings", rows["scaled"])])
     assert "was changed" in _faults(replace(record, chunks=changed))[0]
+
+
+def test_a_wall_clock_that_steps_changes_nothing(five, store, monkeypatch):
+    """An hour ahead, then two back, as after a wrong NTP server: SNMP 3 has clocks of its own."""
+    monkeypatch.setenv("HWKIT_CREDENTIALS", str(five.credentials))
+    wrong_s = 0
+    real, real_ns = time.time, time.time_ns
+    monkeypatch.setattr(time, "time", lambda: real() + wrong_s)
+    monkeypatch.setattr(time, "time_ns", lambda: real_ns() + wrong_s * 10**9)
+    addresses = tuple(five.addresses.values())
+    plan = Plan(time_s=5.0, precision=None, warmup_s=0.0, meters=addresses)
+    kernel = KernelHasher.lift(ReferenceKernel(), "cpu", 1)
+    instruments: Any = [next(meters(address)) for address in addresses]
+    with Metering(instruments) as metering:
+        session = Session(plan, [kernel], store, threading.Event(), metering=metering)
+        [entry] = session.entries
+
+        def tick():
+            nonlocal wrong_s
+            wrong_s = (0, 0, 3600, -3600)[min(int(entry.measured_s), 3)]
+
+        session.run(tick)
+    assert wrong_s == -3600
+    record = store.get("last")
+    metered = record.document["metered"]
+    for seen in metered:
+        energy = seen["energy"]
+        truth = five.load.mean_between(energy["opened"], energy["closed"])
+        assert seen["power"]["value"] == pytest.approx(truth, rel=0.01)
+        assert energy["findings"] == []
+    said = [what for _, what in record.read("events")]
+    assert all("the wall clock stepped" in what for what in said), said
+    assert [round(float(what.split()[5]), -1) for what in said] == [3600, -7200]
+    assert _faults(record) == []
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from bisect import bisect_right
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import DeviceFault, HwkitError, PlanError, ProtocolError, Unavailable
+from hwkit.harness.readings import CLOCK
 from hwkit.meters.bounded import Bounded
 from hwkit.meters.polled import QUANTITIES
 from hwkit.protocols import Accuracy, MeterSpec, Provenance, Reading, Scope
@@ -23,7 +25,8 @@ OPEN_S = 30.0  # some are asked several things, each within 5 s
 CLOSE_S = 1.0  # and a result is whole within 2 s of Ctrl-C
 EDGES = 2.5  # intervals before a window opens and after it closes, so that readings enclose it
 LEAST_LAG_S = 0.5
-MOST, MOST_NS = 1e30, 1 << 62  # far beyond any reading, and its time
+LARGEST, MOST_NS = 1 << 96, 1 << 62  # of whole numbers in a record, and of times
+LATEST = 5  # readings: all of them late is no stall
 PAUSE_S = 0.001  # between readings of a meter that sends by itself
 
 
@@ -52,10 +55,26 @@ class Sampled:
 
     def take(self, reading: Reading) -> None:
         """Keep a reading that has just arrived."""
+        now = time.monotonic_ns()
+        if reading.took_ns is None and self._drifts(now - reading.at):
+            reading = replace(reading, flags=(*reading.flags, CLOCK))
         self.readings.append(reading)
-        self._arrived.append(time.monotonic_ns())  # last: then it is there
+        self._arrived.append(now)  # last: then it is there
+
+    def _drifts(self, late_ns: int) -> bool:
+        """Say whether its stamps have moved against their arrival, by more than an interval.
+
+        Up to that the alignment of a reading that came unasked allows for.
+        """
+        interval_ns = (self.spec.interval_s or math.inf) * 1e9
+        self._late = [*self._late, late_ns][-LATEST:]
+        latest = min(self._late)
+        self._least = min(self._least, latest)
+        return late_ns < -interval_ns or latest > self._least + interval_ns
 
     _arrived: list[int] = field(default_factory=list)
+    _late: list[int] = field(default_factory=list)
+    _least: float = math.inf
 
     def to_json(self) -> dict[str, Any]:
         """Return meter and told as they stand in a record."""
@@ -216,11 +235,15 @@ def _sound(name: str, came: object) -> Reading:
         or not all(isinstance(flag, str) for flag in came.flags)
     ):
         raise ProtocolError(f"{name}: its driver returned no reading: {came!r:.200}", b"")
-    strange = [key for key, value in values.items() if not (value is None or abs(value) < MOST)]
+    strange = [key for key, value in values.items() if not (value is None or _finite(value))]
     changes: dict[str, Any] = dict.fromkeys(strange)
     if strange:
         changes["flags"] = (*came.flags, *(f"{quantity} absent" for quantity in strange))
     return replace(came, **changes)
+
+
+def _finite(value: float) -> bool:
+    return abs(value) < LARGEST if isinstance(value, int) else math.isfinite(value)
 
 
 def spec_to_json(spec: MeterSpec) -> dict[str, Any]:

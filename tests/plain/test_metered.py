@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hwkit.errors import DeviceLost, NoDevice, PlanError, Unavailable, WrongHash
 from hwkit.harness import metering as meterings
 from hwkit.harness import session as sessions
+from hwkit.harness.energy import Grade, energy
 from hwkit.harness.metering import Metering, spec_from_json, spec_to_json
 from hwkit.harness.plan import Plan
 from hwkit.harness.session import Session
@@ -407,6 +408,23 @@ def test_a_meter_that_sends_by_itself_is_heard_as_fast_as_it_sends():
         while len(metering.sampled[0].readings) < 20 and time.monotonic() < until:
             time.sleep(0.01)
     assert meter.reads >= 20
+
+
+@pytest.mark.parametrize(
+    ("rate", "flagged"), [(1.0, False), (1.2, True), (0.8, True), (1.0001, False)]
+)
+def test_stamps_that_drift_against_their_arrival(monkeypatch, rate, flagged):
+    """A counter beside a clock that runs a fifth too fast would give a sixth too little."""
+    clock = [0]
+    monkeypatch.setattr(time, "monotonic_ns", lambda: clock[0])
+    [seen] = Metering([FakeMeter(spec=replace(WALL, interval_s=1.0))]).sampled
+    for second in range(60):
+        stall_s = 3 if 20 <= second < 23 else 0  # of ours, and then they come all at once
+        clock[0] = (second + stall_s) * 10**9
+        seen.take(Reading(round(second * rate * 1e9), joules=100.0 * second))
+    assert any("clock" in reading.flags for reading in seen.readings) == flagged
+    grade = energy(seen.readings, seen.spec, 5 * 10**9, 40 * 10**9).grade
+    assert (grade is Grade.FULL) != flagged
 
 
 def test_a_meter_named_twice():

@@ -252,7 +252,9 @@ def test_interrupted_it_leaves_a_whole_result(benching, path, five):
 
 
 @pytest.mark.needs(path="/proc/self/stat")
-@pytest.mark.parametrize("when", ["idle", "warming up", "measuring"])
+@pytest.mark.parametrize(
+    "when", ["idle", pytest.param("warming up", marks=pytest.mark.soak), "measuring"]
+)
 def test_killed_it_loses_a_second_at_most(benching, path, five, when):
     """Windows as well as readings, which are as good before the first window opens."""
     idle = ("--idle", "300s") if when == "idle" else ()

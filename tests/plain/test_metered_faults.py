@@ -21,7 +21,7 @@ pytestmark = pytest.mark.needs(module="pymodbus")
 PATIENCE_S = 120  # for what a busy machine may take its time with
 KERNEL = "cpu:reference" if native.MISSING else "cpu:portable"
 INTERVAL_S = 0.3
-TIME_S = 14
+TIME_S = 12
 BUSY = 6  # a Modbus exception: server device busy
 MODULUS = 10_000  # J: three seconds
 SILENT_S, OFF_S = 1.5, 1.0

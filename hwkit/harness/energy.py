@@ -86,7 +86,9 @@ class Energy:
         """What it may be used for."""
         if self.joules is None or self.coverage < ENOUGH:
             return Grade.NONE
-        graded = {"gap", "stuck", "disagreement"} & {finding.kind for finding in self.findings}
+        graded = {"gap", "stuck", "clock", "disagreement"} & {
+            finding.kind for finding in self.findings
+        }
         return Grade.REDUCED if graded or self.coverage < GOOD else Grade.FULL
 
     @property
@@ -143,7 +145,7 @@ def energy(
         a_ns, b_ns = _own_window(arrived, a_ns, b_ns)
     if b_ns <= a_ns:
         raise Unmeasurable(f"a window of {(b_ns - a_ns) / 1e9:g} s holds no energy")
-    seen = Readings(arrived, spec, a_ns, ceiling_w)
+    seen = Readings(arrived, spec, a_ns, ceiling_w, b_ns)
     width = (b_ns - a_ns) / 1e9
     result = Energy(None, a_ns, b_ns, None, (spec,), polling=_polling(seen.all, a_ns, b_ns))
     chosen = choose(seen, width, floor_w)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import ProtocolError
 from hwkit.harness.figures import conditions, share_count_fault, summarise
+from hwkit.harness.wall import WallClock
 from hwkit.hashers import probes
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.protocols import CreditedShare, Probe
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 MIN_WINDOWS = 10  # before an interval is trusted to stop a run
 CALIBRATION = Target.from_difficulty(2**-8)
 PROBE_NS = 1_000_000_000
+KEPT_NS = 600_000_000  # and hashers report every 0.25 s: a kill costs less than a second
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class Entry:
     readings_from: int = 0
     readings_until: int = 0
     probed: int = 0
+    wall: WallClock = field(default_factory=WallClock)
 
     @property
     def name(self) -> str:
@@ -121,6 +124,12 @@ class Entry:
             self.probes.append(seen)
             self.run.probe(seen)
 
+    def keep_readings(self) -> None:
+        """Make what meters have read safe, now and then: also while no window closes."""
+        if self.run is not None and time.monotonic_ns() > self.readings_until + KEPT_NS:
+            self.store_readings()
+            self.run.commit()
+
     def store_readings(self) -> None:
         """Put what meters have read since the last time into the record."""
         if self.run is None:
@@ -131,6 +140,8 @@ class Entry:
                 self.run.reading(each.spec.name, reading)
             for at, fault in each.faults_between(self.readings_until, now):
                 self.run.event(at, fault)
+        if (step := self.wall.stepped()) is not None:
+            self.run.event(now, step)
         self.readings_until = now
 
     def is_precise(self, precision: float | None) -> bool:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from bisect import bisect_right
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from hwkit.errors import DeviceFault, PlanError, Unavailable
-from hwkit.protocols import Accuracy, MeterSpec, Provenance, Scope
+from hwkit.errors import DeviceFault, HwkitError, PlanError, ProtocolError, Unavailable
+from hwkit.harness.readings import CLOCK
+from hwkit.meters.bounded import Bounded
+from hwkit.meters.polled import QUANTITIES
+from hwkit.protocols import Accuracy, MeterSpec, Provenance, Reading, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hwkit.harness.correction import Correction
     from hwkit.harness.corrections import Kept
-    from hwkit.protocols import Meter, Reading
+    from hwkit.protocols import Meter
 
-CLOSE_S = 6.0  # a read returns within 5
+OPEN_S = 30.0  # some are asked several things, each within 5 s
+CLOSE_S = 1.0  # and a result is whole within 2 s of Ctrl-C
 EDGES = 2.5  # intervals before a window opens and after it closes, so that readings enclose it
 LEAST_LAG_S = 0.5
+LARGEST, MOST_NS = 1 << 96, 1 << 62  # of whole numbers in a record, and of times
+LATEST = 5  # readings: all of them late is no stall
 PAUSE_S = 0.001  # between readings of a meter that sends by itself
 
 
@@ -60,10 +68,26 @@ class Sampled:
 
     def take(self, reading: Reading) -> None:
         """Keep a reading that has just arrived."""
+        now = time.monotonic_ns()
+        if reading.took_ns is None and self._drifts(now - reading.at):
+            reading = replace(reading, flags=(*reading.flags, CLOCK))
         self.readings.append(reading)
-        self._arrived.append(time.monotonic_ns())  # last: then it is there
+        self._arrived.append(now)  # last: then it is there
+
+    def _drifts(self, late_ns: int) -> bool:
+        """Say whether its stamps have moved against their arrival, by more than an interval.
+
+        Up to that the alignment of a reading that came unasked allows for.
+        """
+        interval_ns = (self.spec.interval_s or math.inf) * 1e9
+        self._late = [*self._late, late_ns][-LATEST:]
+        latest = min(self._late)
+        self._least = min(self._least, latest)
+        return late_ns < -interval_ns or latest > self._least + interval_ns
 
     _arrived: list[int] = field(default_factory=list)
+    _late: list[int] = field(default_factory=list)
+    _least: float = math.inf
 
     def to_json(self) -> dict[str, Any]:
         """Return meter, told and correction as they stand in a record."""
@@ -112,13 +136,17 @@ class Metering:
         self.close()
 
     def close(self) -> None:
-        """End sampling, and let every meter go."""
+        """End sampling, and let every meter go: who is read is cut short, who hangs is left."""
         self._stop.set()
+        closing = [
+            threading.Thread(target=_let_go, args=(each.meter,), daemon=True)
+            for each in self.sampled
+        ]
+        for thread in closing:
+            thread.start()
         until = time.monotonic() + CLOSE_S
-        for thread in self._threads:
+        for thread in closing + self._threads:
             thread.join(max(until - time.monotonic(), 0))
-        for each in self.sampled:
-            each.meter.close()
 
     def edge(self) -> bool:
         """Read the meters that are read at a run's two ends only; is that done?
@@ -139,6 +167,12 @@ class Metering:
             return False
         self._edge = None
         return True
+
+    @property
+    def by_hand_at(self) -> int:
+        """When a meter that is read at the ends only was read last, monotonic ns; 0: never."""
+        by_hand = [each for each in self.sampled if each.spec.interval_s is None]
+        return max((each.readings[-1].at for each in by_hand if each.readings), default=0)
 
     @property
     def lag_s(self) -> float:
@@ -169,7 +203,7 @@ class Metering:
     def _read(self, each: Sampled) -> bool:
         """Keep a reading, or what went wrong; was it sent unasked, so that more may be waiting?"""
         try:
-            reading = each.meter.read()
+            reading = _sound(each.spec.name, each.meter.read())
         except DeviceFault as fault:
             each.faults.append((time.monotonic_ns(), str(fault)))
         except Exception as error:  # noqa: BLE001 - whatever a driver raises: one reading is lost
@@ -182,10 +216,51 @@ class Metering:
 
 
 def _opened(meter: Meter) -> Mapping[str, str]:
+    name = meter.spec.name
     try:
-        return meter.open()
+        told = Bounded(name, OPEN_S).ask(meter.open)
     except DeviceFault as fault:
-        raise Unavailable(meter.spec.name, str(fault)) from fault
+        raise Unavailable(name, str(fault).removeprefix(f"{name}: ")) from fault
+    except HwkitError:
+        raise
+    except Exception as error:  # whatever a driver raises: it is this meter that is not here
+        raise Unavailable(name, f"{type(error).__name__}: {error}") from error
+    accuracy = meter.spec.accuracy
+    if accuracy and accuracy.of_range and accuracy.range_w is None:
+        why = "its accuracy is a part of its range, which it does not tell: add range=, in W"
+        raise PlanError(f"{name}: {why}")
+    return told
+
+
+def _let_go(meter: Meter) -> None:
+    with suppress(Exception):  # whatever a driver raises: its readings are in the record
+        meter.close()
+
+
+def _sound(name: str, came: object) -> Reading:
+    """Return a reading with nothing in it that a record cannot hold; what is no number is absent.
+
+    Raises ProtocolError for what is no reading: anybody may have written the driver.
+    """
+    values = {quantity: getattr(came, quantity, None) for quantity in QUANTITIES}
+    if (
+        not isinstance(came, Reading)
+        or not {type(value) for value in values.values()} <= {int, float, type(None)}
+        or type(came.took_ns) not in {int, type(None)}
+        or type(came.at) is not int
+        or abs(came.at) > MOST_NS
+        or not all(isinstance(flag, str) for flag in came.flags)
+    ):
+        raise ProtocolError(f"{name}: its driver returned no reading: {came!r:.200}", b"")
+    strange = [key for key, value in values.items() if not (value is None or _finite(value))]
+    changes: dict[str, Any] = dict.fromkeys(strange)
+    if strange:
+        changes["flags"] = (*came.flags, *(f"{quantity} absent" for quantity in strange))
+    return replace(came, **changes)
+
+
+def _finite(value: float) -> bool:
+    return abs(value) < LARGEST if isinstance(value, int) else math.isfinite(value)
 
 
 def spec_to_json(spec: MeterSpec) -> dict[str, Any]:

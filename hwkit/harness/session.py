@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 SHARES_PER_S = 100  # of a counted device: enough to watch it, too few to cost anything
 WARMUP_TURN_S = 0.1
 DONE = {"complete", "interrupted", "void", "unproven"}
-METERED_WINDOW_S = 1.0  # what a kill may cost
+METERED_WINDOW_S = 0.5  # with the report that closes it, 0.25 s later, what a kill may cost
 AUDITS_AT_END_S = 20.0
 LONG_CALL_S = 1.0
 LEAVE_S = 1.5  # how long an interrupted session waits for hashers to stop
@@ -181,13 +181,15 @@ class Session:
         job = self.plan.job(int(time.time()), CALIBRATION, entry.number)
         began = time.monotonic()
         rates = [0.0]
+        # Meters watch it warm up, and the record is open then.
+        warmup_s = self.plan.warmup_s if self._metering is None else 0.0
         while not self._stop.is_set():
             # Serials from the top down: those from 0 up are the measurement's.
             work = job.roll(0xFFFFFFFF - len(rates))
             turn = take_turn(entry.hasher, work, min(WARMUP_TURN_S, self.plan.turn_s), self._stop)
             if turn is not None:
                 rates.append(wall_rate(turn.window))
-            if time.monotonic() - began >= self.plan.warmup_s and len(rates) > 1:
+            if time.monotonic() - began >= warmup_s and len(rates) > 1:
                 break
         target = CALIBRATION
         if isinstance(entry.hasher, DeviceHasher) and entry.auditor and rates[-1]:
@@ -236,7 +238,7 @@ class Session:
         entry.turns += 1
         entry.readings_from = entry.readings_until = time.monotonic_ns()
         watch = Watch(metering, self.plan, self._stop.is_set)
-        entry.facts["idle"] = watch.idle()
+        entry.facts["idle"] = watch.idle(entry.keep_readings)
         turns: list[Turn] = []
 
         def take(turn: Turn) -> bool:
@@ -247,7 +249,7 @@ class Session:
             run.commit()
             entry.refuse_unlikely()
             watch.why = watch.why or self._done(entry)
-            return not (watch.why and metering.edge())
+            return not watch.over(turn.window.closed)
 
         run_windows(
             entry.hasher,
@@ -256,10 +258,11 @@ class Session:
             self._stop,
             take,
             ready=watch.ready,
+            beside=entry.keep_readings,
             lag_s=metering.lag_s,
         )
         entry.facts["unsettled"] = watch.unsettled
-        entry.facts["idle"] += watch.idle()
+        entry.facts["idle"] += watch.idle(entry.keep_readings)
         entry.store_readings()
         until = time.monotonic() + (0.2 if self._stop.is_set() else AUDITS_AT_END_S)
         for index in self._random.sample(range(len(turns)), len(turns)):
@@ -314,6 +317,8 @@ class Session:
             return
         ended = {"state": state, "why": why, "ended_ns": time.monotonic_ns()}
         ended |= {key: entry.facts[key] for key in ("idle", "unsettled") if key in entry.facts}
+        if entry.sampled:  # a meter's step may be known only once it has been read
+            ended["meters"] = [each.to_json() for each in entry.sampled]
         entry.run.seal(ended | entry.summarise().to_json())
 
     def _abandon(self) -> None:

@@ -27,12 +27,15 @@ class Watch:
         self._stopped = stopped
         self._begun: int | None = None
         self._look_at = 0.0
-        self._settled = self._opened = False
+        self._settled = self._opened = self._ended = False
         self.unsettled: str | None = None  # why the longest warm-up has ended
         self.why: str | None = None  # enough was measured; meters read by hand may keep it going
 
-    def idle(self) -> list[tuple[int, int]]:
-        """Let the meters watch the idle device; return from when to when, monotonic ns."""
+    def idle(self, beside: Callable[[], None]) -> list[tuple[int, int]]:
+        """Let the meters watch the idle device; return from when to when, monotonic ns.
+
+        `beside` is called all the while.
+        """
         if not self._plan.idle_s:
             return []
         lag_ns = round(self._metering.lag_s * 1e9)
@@ -41,6 +44,7 @@ class Watch:
         while time.monotonic_ns() < ends + lag_ns:
             if self._stopped():
                 return []
+            beside()
             time.sleep(STEP_S)
         return [(began, ends)]
 
@@ -49,6 +53,14 @@ class Watch:
         self._settled = self._settled or self._has_settled()
         self._opened = self._opened or (self._settled and self._metering.edge())
         return self._opened
+
+    def over(self, closed: int) -> bool:
+        """Is enough measured, and read at its end as well, by the time that a window closed (ns)?
+
+        What a person reads after it, before the next window: that one is wanted, too.
+        """
+        self._ended = self._ended or (self.why is not None and self._metering.edge())
+        return self._ended and self._metering.by_hand_at <= closed
 
     def _has_settled(self) -> bool:
         now = time.monotonic_ns()

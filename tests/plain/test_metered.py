@@ -1,6 +1,7 @@
 """A run with meters beside it: joules of the same window as the hashes, whatever the meters do."""
 
 import json
+import math
 import subprocess
 import threading
 import time
@@ -17,6 +18,7 @@ from hwkit.harness import metering as meterings
 from hwkit.harness import session as sessions
 from hwkit.harness.correction import Correction
 from hwkit.harness.corrections import Kept
+from hwkit.harness.energy import Grade, energy
 from hwkit.harness.metering import Metering, spec_from_json, spec_to_json
 from hwkit.harness.plan import Plan
 from hwkit.harness.session import Session
@@ -205,6 +207,23 @@ def test_a_meter_that_is_read_by_hand(store):
     assert faults_of(record) == []
 
 
+def test_what_is_read_by_hand_after_a_window_closed_is_the_next_ones():
+    """Else the joules would be of a longer time than the hashes."""
+    at = time.monotonic_ns()
+
+    class Typed(EndsOnly):
+        def read(self):
+            return Reading(at, joules=1.0, took_ns=0)
+
+    watch = Watch(Metering([Typed()]), Plan(), lambda: False)
+    watch.why = "time"
+    until = time.monotonic() + 30
+    while not watch.over(at + 1) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert watch.over(at)
+    assert not watch.over(at - 1)
+
+
 def test_idle_before_and_after(store):
     [record] = run(store, FakeMeter(), idle_s=0.3)
     before, after = record.document["idle"]
@@ -243,10 +262,118 @@ def test_a_meter_that_dies_costs_the_joules_and_not_the_hashes(store, fault):
 @pytest.mark.parametrize("fault", ["closed", "nonsense"])
 def test_a_meter_that_is_not_there_is_noticed_before_anything_runs(store, fault):
     good = FakeMeter(spec=replace(FakeMeter().spec, name="fake:0"))
-    with pytest.raises(Unavailable, match=r"fake:1: (connection refused|fake:1: it is no meter)"):
+    with pytest.raises(Unavailable, match=r"^fake:1: (connection refused|it is no meter)$"):
         run(store, good, FakeMeter(fault=fault))
     assert not good.is_open
     assert store.listing() == []
+
+
+def test_whatever_a_driver_raises_in_open_it_is_that_meter_that_is_not_here():
+    class Breaks(FakeMeter):
+        def open(self):
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(Unavailable, match=r"^fake:1: OSError: .*Input/output error"):
+        Metering([Breaks()]).__enter__()
+
+
+def test_a_meter_that_hangs_in_open_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(meterings, "OPEN_S", 0.1)
+
+    class Hangs(FakeMeter):
+        def open(self):
+            threading.Event().wait()
+
+    with pytest.raises(Unavailable, match=r"^fake:1: its driver did not answer within 0.1 s"):
+        Metering([Hangs()]).__enter__()
+
+
+def test_an_accuracy_of_a_range_that_nobody_knows_is_refused_before_anything_runs():
+    of_range = replace(WALL, accuracy=Accuracy(0.001, 0.001))
+    meter = FakeMeter(spec=of_range)
+    with pytest.raises(PlanError, match="range=, in W"):
+        Metering([meter]).__enter__()
+    assert not meter.is_open
+
+
+def test_what_hangs_in_read_and_in_close_does_not_keep_us(monkeypatch):
+    monkeypatch.setattr(meterings, "CLOSE_S", 0.1)
+    closed, hung = threading.Event(), threading.Event()
+
+    class Hangs(FakeMeter):
+        def read(self):
+            hung.set()
+            threading.Event().wait()
+
+        def close(self):
+            threading.Event().wait()
+
+    class Cut(FakeMeter):
+        def read(self):
+            closed.wait()
+            raise DeviceLost("fake:2: closed")
+
+        def close(self):
+            closed.set()
+
+    other = Cut(spec=replace(WALL, name="fake:2"))
+    with Metering([Hangs(), other]):
+        assert hung.wait(30)
+    assert closed.wait(30), "who is read is cut short, and not waited for first"
+
+
+ODD: list[Any] = [{"watts": "100"}, {"watts": True}, {"watts": 1j}, {"watts": [1.0]}]
+ODD += [{"at": None}, {"at": 1.5}, {"at": 1 << 63}, {"flags": (1,)}, {"took_ns": 0.1}]
+
+
+@pytest.mark.parametrize("came", [None, 1.0, *(Reading(**{"at": 0} | odd) for odd in ODD)])
+def test_what_is_no_reading_is_a_fault_and_the_next_is_asked_for(came):
+    class Odd(FakeMeter):
+        def read(self):
+            self.reads += 1
+            return came if self.reads % 2 else super().read()
+
+    with Metering([Odd()]) as metering:
+        [seen] = metering.sampled
+        until = time.monotonic() + 30
+        while not (seen.readings and seen.faults) and time.monotonic() < until:
+            time.sleep(0.01)
+    assert {reading.watts for reading in seen.readings} != {None}
+    assert "fake:1: its driver returned no reading" in seen.faults[0][1]
+
+
+@pytest.mark.parametrize("watts", [math.nan, math.inf, -math.inf, 10**400])
+def test_what_is_no_number_is_absent_and_the_record_is_whole(store, watts):
+    reads = iter(range(10**9))
+    meter = FakeMeter(lambda now: watts if next(reads) % 10 == 3 else about_100(now))
+    [record] = run(store, meter)
+    assert faults_of(record) == []
+    flagged = [reading for _, reading in record.read("readings") if reading.flags]
+    assert {(each.watts, each.flags) for each in flagged} == {(None, ("watts absent",))}
+    assert record.figures["power"].value == pytest.approx(100, rel=1e-3)
+
+
+def test_a_meter_whose_step_is_known_once_it_was_read(store):
+    """As of one read by hand: what is in the record at the end is what the figures stand on."""
+
+    class Learns(FakeMeter):
+        def read(self):
+            self.spec = replace(self.spec, quantum_w=7.0)
+            return super().read()
+
+    [record] = run(store, Learns())
+    assert record.document["meters"][0]["quantum_w"] == 7.0
+    assert "power step" in record.document["metered"][0]["energy"]["terms"]
+    assert faults_of(record) == []
+
+
+def test_the_meters_watch_the_whole_warm_up(store):
+    meter = FakeMeter()
+    [record] = run(store, meter, warmup_s=1.0, time_s=0.3)
+    first = next(record.read("readings"))[1].at
+    windows = list(record.read("windows"))
+    assert windows[0].opened - first >= 0.9e9
+    assert windows[0].opened - record.document["began_ns"] < 1.9e9, "it warmed up twice"
 
 
 def test_stopped_in_the_middle_it_leaves_what_was_measured(store):
@@ -346,6 +473,23 @@ def test_a_meter_that_sends_by_itself_is_heard_as_fast_as_it_sends():
         while len(metering.sampled[0].readings) < 20 and time.monotonic() < until:
             time.sleep(0.01)
     assert meter.reads >= 20
+
+
+@pytest.mark.parametrize(
+    ("rate", "flagged"), [(1.0, False), (1.2, True), (0.8, True), (1.0001, False)]
+)
+def test_stamps_that_drift_against_their_arrival(monkeypatch, rate, flagged):
+    """A counter beside a clock that runs a fifth too fast would give a sixth too little."""
+    clock = [0]
+    monkeypatch.setattr(time, "monotonic_ns", lambda: clock[0])
+    [seen] = Metering([FakeMeter(spec=replace(WALL, interval_s=1.0))]).sampled
+    for second in range(60):
+        stall_s = 3 if 20 <= second < 23 else 0  # of ours, and then they come all at once
+        clock[0] = (second + stall_s) * 10**9
+        seen.take(Reading(round(second * rate * 1e9), joules=100.0 * second))
+    assert any("clock" in reading.flags for reading in seen.readings) == flagged
+    grade = energy(seen.readings, seen.spec, 5 * 10**9, 40 * 10**9).grade
+    assert (grade is Grade.FULL) != flagged
 
 
 def test_a_meter_named_twice():

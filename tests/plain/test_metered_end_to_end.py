@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import threading
@@ -273,6 +274,36 @@ def test_killed_it_loses_a_second_at_most(benching, path, five, when):
         assert record.figures["power"].value == pytest.approx(truth, rel=0.01)
         assert all(b.opened == a.closed for a, b in pairwise(windows))
     assert _faults(record) == []
+
+
+@pytest.mark.soak
+@pytest.mark.needs(path="/proc/self/stat")
+def test_killed_at_random_moments(benching, path):
+    """What is lost of windows and of readings, at most."""
+    lost = []
+    for number in range(20):
+        child = benching("--warmup", "0s")
+        until(path, lambda _, windows, __, n=number: len(windows) >= 2 and _runs(path) > n)
+        time.sleep(random.uniform(0, 2))
+        killed = time.monotonic_ns()
+        child.kill()
+        child.wait()
+        record, windows, readings = kept(path)
+        assert _faults(record) == []
+        lost.append([(killed - at) / 1e9 for at in (windows[-1].closed, readings[-1].at)])
+    print(
+        "lost at most: windows {:.2f} s, readings {:.2f} s".format(
+            *map(max, zip(*lost, strict=True))
+        )
+    )
+    assert max(map(max, lost)) < LOST_S + stolen_s()
+
+
+def _runs(path):
+    store = Store(str(path))
+    count = len(store.listing())
+    store.close()
+    return count
 
 
 def _faults(record):

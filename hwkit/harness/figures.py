@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 IMPOSSIBLE_Z = 7.0  # by chance once in 10^7 at most (no share where 16 are due)
 STEADY = 0.02
 CLOCK_FALL = 0.05
+CARDS = ("gpu:", "opencl")  # resources far faster than the processor that audits them
 FEW_HITS = 5  # with so few, nearly half could be missing
 FULL_SHARE = 0.95
 
@@ -82,6 +83,7 @@ def summarise(
     day: str | None = None,
     unsettled: str | None = None,
     probes: Sequence[Probe] = (),
+    card: bool = False,
 ) -> Summary:
     """Compute every figure and caveat from the rows alone. Without hashes there is no hashrate.
 
@@ -130,7 +132,7 @@ def summarise(
         (
             *_caveats(windows, rate, at_once, quota, (precision, looked_at), audited=audited),
             *_of_the_place(at_once, cores, core_types, quota),
-            *([caveats.ThinAudit(audit["hits"])] if audited and audit["hits"] < FEW_HITS else []),
+            *([caveats.ThinAudit(audit["hits"])] if card and audit["hits"] < FEW_HITS else []),
             *_held_back(probes),
             *of_meters,
         ),
@@ -169,6 +171,7 @@ def conditions(document: dict[str, Any]) -> dict[str, Any]:
         },
         "day": document["clock"]["utc"],
         "unsettled": document.get("unsettled"),
+        "card": str(device["resource"]).startswith(CARDS),
     }
 
 

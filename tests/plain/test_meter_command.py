@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import struct
 import subprocess
@@ -190,10 +191,8 @@ def test_a_bad_one_fails_and_a_steady_load_says_little():
     assert "INCONCLUSIVE  update" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("gain", "code", "says"), [(1.0, 0, "for 60 W"), (0.1, 1, "+6.0"), (1.3, 1, "+78")]
-)
-def test_a_known_load_is_switched(tmp_path, gain, code, says):
+@pytest.mark.parametrize(("gain", "code"), [(1.0, 0), (0.1, 1), (1.3, 1)])
+def test_a_known_load_is_switched(tmp_path, gain, code):
     switch = tmp_path / "on"
     address = fake(watts=20, step=60, switch=switch, gain=gain)
     process = subprocess.Popen(
@@ -208,7 +207,10 @@ def test_a_known_load_is_switched(tmp_path, gain, code, says):
     out, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code, out
     [line] = [line for line in out.splitlines() if " load " in line]
-    assert says in line
+    said = re.search(r"([+-][\d.]+) W ± \S+ W for 60 W", line)
+    assert said, line
+    # A readout before the switch enters the level by its rounding and noise.
+    assert float(said[1]) == pytest.approx(60 * gain, rel=0.01)
     assert "settled within" in line
 
 

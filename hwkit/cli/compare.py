@@ -129,7 +129,7 @@ def _measure(
     hashers: list[Hasher],
     plan: Plan,
 ) -> Session:
-    from hwkit.report.terminal import Live  # noqa: PLC0415
+    from hwkit.report.live import Live  # noqa: PLC0415
 
     click.echo(plan.estimate([hasher.spec.name for hasher in hashers]), err=True)
     with until_interrupted() as stop:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import ProtocolError
 from hwkit.harness.figures import conditions, share_count_fault, summarise
+from hwkit.harness.result import Partners, work_within
+from hwkit.harness.setup import Setup
+from hwkit.harness.wiring import Wiring
 from hwkit.hashers import probes
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.protocols import CreditedShare, Probe
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from hwkit.harness.audit import Auditor
     from hwkit.harness.figures import Summary
     from hwkit.harness.metering import Sampled
+    from hwkit.harness.surroundings import Surroundings
     from hwkit.harness.turn import Turn
     from hwkit.protocols import Audit, Hasher, RunSink, Window
     from hwkit.prove import Proof
@@ -37,7 +41,8 @@ class Entry:
 
     hasher: Hasher
     number: int  # its place in the session
-    sampled: Sequence[Sampled] = ()  # the meters that see it
+    sampled: Sequence[Sampled] = ()  # the session's meters; soon: those that see it
+    setup: Setup = field(default_factory=Setup)
     state: str = "waiting"  # proving, warming, measuring, complete, interrupted, void, unproven
     why: str = ""
     proof: Proof | None = None
@@ -59,6 +64,27 @@ class Entry:
     readings_from: int = 0
     readings_until: int = 0
     probed: int = 0
+    partners: Sequence[Entry] = ()  # at work at the same time, on the same meter
+    partners_failed: bool = False
+
+    def __post_init__(self) -> None:
+        """Keep the meters that see it."""
+        self.sampled = [each for each in self.sampled if each.spec.name in self.wiring.meters]
+
+    @property
+    def wiring(self) -> Wiring:
+        """How its meters see it."""
+        return self.setup.wirings[self.number] if self.setup.wirings else Wiring(())
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What is around it."""
+        return self.setup.surroundings
+
+    @property
+    def confirmed(self) -> bool:
+        """Are readings that cannot be meant so?"""
+        return self.setup.confirmed
 
     @property
     def name(self) -> str:
@@ -131,19 +157,32 @@ class Entry:
                 self.run.reading(each.spec.name, reading)
             for at, fault in each.faults_between(self.readings_until, now):
                 self.run.event(at, fault)
+        for probe in self.surroundings.between(self.readings_until, now):
+            self.probes.append(probe)
+            self.run.probe(probe)
         self.readings_until = now
 
+    def look(self) -> Summary | None:
+        """Return the figures as they were looked at last: ever more rarely, so that it is cheap."""
+        if len(self.windows) >= self.look_at:
+            self.look_at += max(1, self.look_at // 20)
+            self.summarise()
+        return self.summary
+
     def is_precise(self, precision: float | None) -> bool:
-        """Is the interval narrow enough? Looked at ever more rarely: long runs stay cheap."""
+        """Is the interval narrow enough?"""
         if precision is None or len(self.windows) < self.look_at:
             return False
-        self.look_at += max(1, self.look_at // 20)
-        figure = self.summarise().figures.get("efficiency" if self.sampled else "hashrate")
+        summary = self.look()
+        figure = None if summary is None else summary.headline
         return figure is not None and figure.relative <= precision
 
     def summarise(self) -> Summary:
         """Compute the figures from what there is."""
         since, until = self.readings_from, self.readings_until
+        if self.partners:
+            joint = None if self.partners_failed else partners_of(self)
+            self.facts["group"] = joint and joint.to_json()
         self.summary = summarise(
             self.windows,
             self.audits,
@@ -153,3 +192,31 @@ class Entry:
             **conditions(self.facts),
         )
         return self.summary
+
+    def metered_facts(self) -> dict[str, Any]:
+        """Return what a record says of meters, wiring and surroundings; nothing without any."""
+        around = self.surroundings.to_json()
+        facts: dict[str, Any] = {"conditions": around} if around else {}
+        if self.sampled:
+            facts["meters"] = [each.to_json() for each in self.sampled]
+            facts["wiring"] = self.wiring.to_json()
+        return facts
+
+
+def partners_of(entry: Entry) -> Partners | None:
+    """Return the work of the others in the time in which all worked; None while there is none."""
+    everyone = [list(each.windows) for each in (entry, *entry.partners)]
+    if not all(everyone):
+        return None
+    opened = max(windows[0].opened for windows in everyone)
+    closed = min(windows[-1].closed for windows in everyone)
+    if opened >= closed:
+        return None
+    work = []
+    for other, windows in zip(entry.partners, everyone[1:], strict=True):
+        assert other.run is not None  # noqa: S101 - it has windows
+        assert other.job is not None  # noqa: S101 - likewise
+        basis = other.hasher.spec.basis
+        done = work_within(windows, basis, other.job.target, opened, closed)
+        work.append((other.run.id, done))
+    return Partners(opened, closed, tuple(work))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hwkit.errors import DeviceFault, DeviceLost, DeviceTimeout, WrongHash
@@ -64,20 +65,21 @@ def run_windows(
     own reports; `take` returns whether another is wanted. The hasher then works on for `lag_s`, so
     that a meter sees the last one's end. Raises WrongHash or ProtocolError for what the tally does
     not believe, DeviceTimeout for silence, DeviceLost for a hasher that ends by itself, DeviceFault
-    for anything else that it raises; and what `take` does.
+    for anything else that it raises; and what `take` and `ready` do.
     """
     listener = _Listener(hasher, Tally(job, hasher.spec.basis), round(window_s * 1e9), number)
     taken: list[BaseException] = []
 
-    def give(turn: Turn) -> bool:
+    def ours(ask: Callable[..., object], *given: Turn) -> bool:
         try:
-            return bool(take(turn))
+            return bool(ask(*given))
         except BaseException as error:
             taken.append(error)  # not the device's
             raise
 
+    give, may_open = partial(ours, take), partial(ours, ready)
     try:
-        _follow(listener, job, stop, give, ready=ready, lag_ns=round(lag_s * 1e9))
+        _follow(listener, job, stop, give, ready=may_open, lag_ns=round(lag_s * 1e9))
     except (DeviceFault, WrongHash):
         raise
     except Exception as error:  # whatever a driver raises, it is this device that has failed

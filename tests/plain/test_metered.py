@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwkit.errors import DeviceLost, NoDevice, PlanError, Unavailable, WrongHash
+from hwkit.harness import metered
 from hwkit.harness import metering as meterings
-from hwkit.harness import session as sessions
 from hwkit.harness.metering import Metering, spec_from_json, spec_to_json
 from hwkit.harness.plan import Plan
 from hwkit.harness.session import Session
@@ -42,8 +42,8 @@ JOB = Job.create(seed=b"", ntime=1_700_000_000, target=Target(MAX_TARGET >> 8))
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Windows of a tenth of a second: what they are made of is the same."""
-    monkeypatch.setattr(sessions, "METERED_WINDOW_S", 0.1)
-    monkeypatch.setattr(sessions, "AUDITS_AT_END_S", 0.5)
+    monkeypatch.setattr(metered, "METERED_WINDOW_S", 0.1)
+    monkeypatch.setattr(metered, "AUDITS_AT_END_S", 0.5)
     monkeypatch.setattr(meterings, "LEAST_LAG_S", 0.05)
 
 

@@ -11,6 +11,7 @@ import click
 from hwkit.cli.metered import (
     Bench,
     confirm_option,
+    expect_option,
     inlet_option,
     mains_option,
     rig_option,
@@ -32,16 +33,18 @@ from hwkit.cli.options import (
 )
 from hwkit.errors import HwkitError
 from hwkit.harness.plan import Plan, fraction, seconds
-from hwkit.units import show
+from hwkit.units import plain, show
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hwkit.harness.entry import Entry
+    from hwkit.harness.foresee import Expected
     from hwkit.harness.session import Session
     from hwkit.protocols import HasherSpec
 
 PATIENCE_S = 600.0  # for a precision that was asked for without a time
+METERED_PATIENCE_S = 3600.0
 VERDICT = {0: "PASS", 1: "FAIL"}  # anything else: it was not measured to its end
 EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
 
@@ -53,6 +56,7 @@ EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
 @click.option("--accept", "preset", flag_value="accept", help="An hour each; with a meter a day.")
 @meter_option
 @rig_option
+@expect_option
 @inlet_option
 @mains_option
 @confirm_option
@@ -80,6 +84,7 @@ def command(
     preset: str | None,
     meters: tuple[str, ...],
     rig_file: Path | None,
+    expect: Expected | None,
     inlet: str | None,
     mains: str | None,
     idle_s: float | None,
@@ -129,18 +134,22 @@ def command(
     if time_s is not None:
         given["time_s"] = time_s
     elif precision is not None and preset is None:
-        given["time_s"] = PATIENCE_S
+        given["time_s"] = METERED_PATIENCE_S if bench.meters else PATIENCE_S
     plan = Plan.preset(
         preset or "quick", **{key: value for key, value in given.items() if value is not None}
     )
     if time_s is not None or precision is not None:
         plan = plan.with_precision(precision)  # a time alone is used up
-    estimate = plan.estimate([hasher.spec.name for hasher in bench.hashers])
+    asked = precision is not None or preset is not None  # the default may be out of reach
+    foreseen = bench.foresee(plan, expect, store, asked=asked)
+    estimate = plan.estimate([hasher.spec.name for hasher in bench.hashers], bench.chain)
+    lines = [plain(line) for line in (estimate, *(each.text for each in foreseen))]
     if only_plan:
         if as_json:
-            print_json({"plan": plan.to_json(), "estimate": estimate})
+            told = {"foreseen": [each.to_json() for each in foreseen]} if foreseen else {}
+            print_json({"plan": plan.to_json(), "estimate": estimate, **told})
         else:
-            click.echo(estimate)
+            click.echo("\n".join(lines))
         return
     from hwkit.harness.session import Session  # noqa: PLC0415 - after --plan, which is quick
     from hwkit.records import Store  # noqa: PLC0415
@@ -148,7 +157,7 @@ def command(
     from hwkit.report.terminal import results  # noqa: PLC0415
 
     records = Store(store)
-    click.echo(estimate, err=True)
+    click.echo("\n".join(lines), err=True)
     with until_interrupted() as stop, bench.open(confirmed=confirm) as (metering, setup):
         hashers = tuned(bench.hashers, stop, no_tune=no_tune, retune=retune)
         for hasher in hashers:

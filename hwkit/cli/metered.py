@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hwkit.cli.options import find_hashers, find_meters
+from hwkit.cli.options import find_hashers, find_meters, read_with
 from hwkit.errors import PlanError
 from hwkit.harness import rig
+from hwkit.harness.efficiency import TERA
+from hwkit.harness.entry import Entry
+from hwkit.harness.foresee import Expected, Foreseen, foresee
+from hwkit.harness.metered import lanes, units
+from hwkit.harness.metering import Sampled
 from hwkit.harness.setup import Setup
 from hwkit.harness.surroundings import surroundings
+from hwkit.harness.wiring import Wiring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from hwkit.harness.metering import Metering
-    from hwkit.harness.wiring import Wiring
-    from hwkit.protocols import Hasher, Meter
+    from hwkit.harness.plan import Plan
+    from hwkit.protocols import Hasher, Meter, MeterSpec
 
 rig_option = click.option(
     "--rig",
@@ -33,6 +39,12 @@ inlet_option = click.option(
 )
 mains_option = click.option(
     "--mains", metavar="V", help="Nominal mains voltage: 230; or a meter that reads it."
+)
+expect_option = click.option(
+    "--expect",
+    metavar="W,H/s",
+    callback=read_with(Expected.parse),
+    help="What it draws and does, for what can be reached: 3500W,200TH/s.",
 )
 confirm_option = click.option(
     "--confirm", is_flag=True, help="Readings that cannot be (0.3 to 2 x nameplate) are meant so."
@@ -72,6 +84,47 @@ class Bench:
         """The meters, as a plan names them."""
         return [meter.spec.name for meter in self.meters]
 
+    @property
+    def chain(self) -> int:
+        """How many devices, or groups, work one after another at most.
+
+        Raises PlanError for a group of which two can only do that.
+        """
+        sampled = [Sampled(meter) for meter in self.meters]
+        setup = Setup(self.wirings or [Wiring.side_by_side(self.names)] * len(self.hashers))
+        entries = [Entry(hasher, n, sampled, setup) for n, hasher in enumerate(self.hashers)]
+        return max(len(units(lane)) for lane in lanes(entries))
+
+    def foresee(
+        self, plan: Plan, told: Expected | None, store: str | None, *, asked: bool
+    ) -> list[Foreseen]:
+        """Say what each device can reach, or each group; nothing without meters.
+
+        Known from `told`, else the nameplate in the rig file, else the newest record in the store.
+        Raises PlanError for a precision that was asked for and is out of reach.
+        """
+        specs = {meter.spec.name: meter.spec for meter in self.meters}
+        found = []
+        for number, hasher in enumerate(self.hashers if specs else []):
+            if self.wirings is None:
+                seeing = list(specs.values())[:1]
+            else:
+                seeing = [specs[name] for _, name in self.wirings[number].sums[0]]
+            expected = told or self._plates(number) or _remembered(hasher, seeing[0], store)
+            found.append(foresee(plan, hasher.spec, seeing, expected, asked=asked))
+        return found
+
+    def _plates(self, number: int) -> Expected | None:
+        """Return what the nameplates say of all that a device's meters see."""
+        if self.rig is None or self.wirings is None:
+            return None
+        wiring, devices = self.wirings[number], self.rig.devices
+        group = [each for each in devices if each.address in wiring.group] or [devices[number]]
+        rates = [each.nameplate_th_s for each in group if each.nameplate_th_s is not None]
+        if wiring.nameplate_w is None or len(rates) < len(group):
+            return None
+        return Expected(wiring.nameplate_w, sum(rates) * TERA, "nameplate")
+
     @contextmanager
     def open(self, *, confirmed: bool) -> Iterator[tuple[Metering | None, Setup]]:
         """Open meters and sensors before a device is touched, and close them whatever happens."""
@@ -92,6 +145,18 @@ def _only_one(device: rig.Device, find: Callable[[Sequence[str]], list[Hasher]])
         names = ", ".join(hasher.spec.name for hasher in found) or "nothing"
         raise PlanError(f"{device.where}: it is to be one device, and names {names}")
     return found[0]
+
+
+def _remembered(hasher: Hasher, spec: MeterSpec, store: str | None) -> Expected:
+    """Return what the newest record says; a store that is not there is not made for that."""
+    from hwkit.records import Store  # noqa: PLC0415
+    from hwkit.records.store import default_url  # noqa: PLC0415
+
+    where = store or default_url()
+    if "://" not in where and not Path(where).exists():
+        return Expected()
+    found = Store(where).newest(hasher.spec.name, spec.scope)
+    return Expected(found.get("power"), found.get("hashrate"), "its newest record")
 
 
 def _typed(text: str) -> float | str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import ProtocolError
 from hwkit.harness.figures import conditions, share_count_fault, summarise
+from hwkit.harness.reach import time_left
 from hwkit.harness.result import Partners, work_within
 from hwkit.harness.setup import Setup
 from hwkit.harness.wiring import Wiring
@@ -171,11 +172,36 @@ class Entry:
 
     def is_precise(self, precision: float | None) -> bool:
         """Is the interval narrow enough?"""
-        if precision is None or len(self.windows) < self.look_at:
+        due = len(self.windows) >= self.look_at
+        if not due or (precision is None and not self.sampled):
             return False
-        summary = self.look()
+        summary = self.look()  # with meters in any case: the live line shows it
         figure = None if summary is None else summary.headline
-        return figure is not None and figure.relative <= precision
+        return precision is not None and figure is not None and figure.relative <= precision
+
+    @property
+    def power_now_w(self) -> float | None:
+        """What the meters of its power read last; None where one tells none."""
+        last = {each.spec.name: each.readings[-1].watts for each in self.sampled if each.readings}
+        total = 0.0
+        for sign, name in self.wiring.sums[0] if last else ():
+            watts = last.get(name)
+            if watts is None:
+                return None
+            total += sign * watts
+        return total if last else None
+
+    def left_s(self, time_s: float, precision: float | None) -> float | None:
+        """Return how long it has to go, by what it has shown; None: it has shown too little."""
+        if self.summary is None or not self.summary.metered:
+            return None
+        rest = max(time_s - self.measured_s, 0.0)
+        found = self.summary.metered[0].efficiency
+        if found is None or precision is None:
+            return rest
+        looked_s = found.energy.time_s
+        left = time_left(found.budget, precision, looked_s)
+        return rest if left is None else min(max(left + looked_s - self.measured_s, 0.0), rest)
 
     def summarise(self) -> Summary:
         """Compute the figures from what there is."""

@@ -152,8 +152,11 @@ class Session:
     def _prove(self, entry: Entry) -> None:
         entry.state = "proving"
         if isinstance(entry.hasher, KernelHasher):
+            before = [each.proof for each in self.entries if each.hasher is entry.hasher]
             try:
-                entry.proof = prove_all(entry.hasher.kernels, self._stop.is_set)
+                entry.proof = next(filter(None, before), None) or prove_all(
+                    entry.hasher.kernels, self._stop.is_set
+                )
             except ProofStopped:
                 return
             if not entry.proof.passed:
@@ -181,13 +184,15 @@ class Session:
         job = self.plan.job(int(time.time()), CALIBRATION, entry.number)
         began = time.monotonic()
         rates = [0.0]
+        # With meters the warm-up is that of the run itself, which they see.
+        warmup_s = self.plan.warmup_s if self._metering is None else WARMUP_TURN_S
         while not self._stop.is_set():
             # Serials from the top down: those from 0 up are the measurement's.
             work = job.roll(0xFFFFFFFF - len(rates))
             turn = take_turn(entry.hasher, work, min(WARMUP_TURN_S, self.plan.turn_s), self._stop)
             if turn is not None:
                 rates.append(wall_rate(turn.window))
-            if time.monotonic() - began >= self.plan.warmup_s and len(rates) > 1:
+            if time.monotonic() - began >= warmup_s and len(rates) > 1:
                 break
         target = CALIBRATION
         if rates[-1]:

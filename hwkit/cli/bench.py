@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -157,8 +158,9 @@ def command(
     from hwkit.report.terminal import results  # noqa: PLC0415
 
     records = Store(store)
-    click.echo("\n".join(lines), err=True)
-    with until_interrupted() as stop, bench.open(confirmed=confirm) as (metering, setup):
+    with until_interrupted() as stop, ExitStack() as stack:
+        click.echo("\n".join(lines), err=True)
+        metering, setup = stack.enter_context(bench.open(confirmed=confirm))
         hashers = tuned(bench.hashers, stop, no_tune=no_tune, retune=retune)
         for hasher in hashers:
             _say_picked(hasher.spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,8 +44,9 @@ def take_turns(bench: Bench, plan: Plan, turns: int, records: Store, *, confirme
         names = ", ".join(hasher.spec.name for hasher in bench.hashers)
         raise PlanError(f"a comparison is of two devices, and these addresses name {names}")
     hashers = bench.hashers * turns
-    click.echo(plan.estimate([hasher.spec.name for hasher in hashers]), err=True)
-    with until_interrupted() as stop, bench.open(confirmed=confirmed) as (metering, stands):
+    with until_interrupted() as stop, ExitStack() as stack:
+        click.echo(plan.estimate([hasher.spec.name for hasher in hashers]), err=True)
+        metering, stands = stack.enter_context(bench.open(confirmed=confirmed))
         each = Wiring.side_by_side(bench.names)
         setup = replace(stands, wirings=[each] * len(hashers))
         session = Session(plan, hashers, records, stop, metering=metering, setup=setup)

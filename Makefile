@@ -23,9 +23,13 @@ bench: $(VENV)/.installed  ## build what is missing, then measure this machine (
 test: $(VENV)/.test  ## the tests that need no device, and those for the devices found here
 	$(BIN)/python $(PYTEST)
 
+# Tests that neither run this C nor ask what a machine has: to run them once is enough.
+ONCE := aarch64 child credentials cuda* efficiency energy fields meter* numba* opencl* peers probes \
+    profiles prove statistics steady sweep tuning units
+BUT_ONCE := $(foreach name,$(ONCE),--ignore-glob='*/test_$(name).py')
+
 test-hidden: $(VENV)/.test  ## the plain tests as on a machine without C extension, fcntl and /proc
-	PYTHONPATH="$(CURDIR)/tests/hidden" $(BIN)/python $(PYTEST) tests/plain \
-	    --ignore=tests/plain/test_cuda_code.py
+	PYTHONPATH="$(CURDIR)/tests/hidden" $(BIN)/python $(PYTEST) tests/plain $(BUT_ONCE)
 
 check: $(VENV)/.dev  ## formatting, lint, types, floors, C warnings
 	$(BIN)/ruff format --check .
@@ -52,11 +56,8 @@ sanitize:  ## the tests with C built to stop at out-of-bounds access and undefin
 	CC=gcc $(call PIP,$(SANITIZE)/venv) --no-build-isolation --editable . \
 	    -C editable.rebuild=false -C build-dir=$(SANITIZE)/cmake -C cmake.define.HWKIT_SANITIZE=ON
 	$(SANITIZED) -c 'import hwkit.hashers._native as n; assert b"__asan" in open(n.__file__, "rb").read()'
-	@# Not those that run none of this C: kernels made of faults, another processor's, other miners.
 	@# --capture=sys: the sanitizer writes its report past sys.stderr.
-	$(SANITIZED) $(PYTEST) --capture=sys --ignore=tests/plain/test_prove.py \
-	    --ignore=tests/plain/test_aarch64.py --ignore=tests/plain/test_peers.py \
-	    --ignore=tests/plain/test_cuda_code.py
+	$(SANITIZED) $(PYTEST) --capture=sys $(BUT_ONCE)
 
 soak: $(VENV)/.test  ## what takes long: exhaustive tests, then make bench and make test in a bare Debian
 	$(BIN)/python $(PYTEST) tests -m soak

@@ -186,7 +186,7 @@ class Meter(Protocol):
 
     @property
     def spec(self) -> MeterSpec:
-        """What it is; the same at every call."""
+        """What it is; from open() on with what the instrument told of it, as its range."""
         ...
 
     def open(self) -> Mapping[str, str]:

@@ -22,6 +22,7 @@ from hwkit.cli.options import (
     find_hashers,
     json_option,
     meter_option,
+    no_corrections_option,
     no_tune_option,
     print_json,
     read_with,
@@ -61,6 +62,7 @@ EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
 @inlet_option
 @mains_option
 @confirm_option
+@no_corrections_option
 @click.option("--idle", "idle_s", callback=read_with(seconds), help="Meter it idle as well: 60s.")
 @click.option("--time", "time_s", callback=read_with(seconds), help="Measure so long each: 30s.")
 @click.option("--precision", callback=read_with(fraction), help="Stop when so precise: 1%.")
@@ -100,6 +102,7 @@ def command(
     store: str | None,
     *,
     confirm: bool,
+    no_corrections: bool,
     no_tune: bool,
     retune: bool,
     version_rolling: bool,
@@ -160,7 +163,9 @@ def command(
     records = Store(store)
     with until_interrupted() as stop, ExitStack() as stack:
         click.echo("\n".join(lines), err=True)
-        metering, setup = stack.enter_context(bench.open(confirmed=confirm))
+        metering, setup = stack.enter_context(
+            bench.open(confirmed=confirm, corrected=not no_corrections)
+        )
         hashers = tuned(bench.hashers, stop, no_tune=no_tune, retune=retune)
         for hasher in hashers:
             _say_picked(hasher.spec)

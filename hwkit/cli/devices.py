@@ -13,6 +13,8 @@ from hwkit.hashers import cpuinfo, topology
 from hwkit.hashers.kernel import usable_cpus
 from hwkit.units import plain
 
+HIDDEN = {"tuned", "version"}  # of details: long, and in --json
+
 
 @click.command("devices")
 @json_option
@@ -70,7 +72,7 @@ def _print(found: dict[str, Any]) -> None:
     click.echo(f"Processor: {_processor(found['processor'])}")
     click.echo("Hashers" if found["hashers"] else "Hashers: none")
     for hasher in found["hashers"]:
-        details = ", ".join(f"{k} {v}" for k, v in hasher["details"].items() if k != "tuned")
+        details = ", ".join(f"{k} {v}" for k, v in hasher["details"].items() if k not in HIDDEN)
         click.echo(f"  {hasher['address']:<16} {details}")
     click.echo("Meters" if found["meters"] else "Meters: none (no meter driver is installed)")
     for meter in found["meters"]:

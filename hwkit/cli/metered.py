@@ -126,16 +126,20 @@ class Bench:
         return Expected(wiring.nameplate_w, sum(rates) * TERA, "nameplate")
 
     @contextmanager
-    def open(self, *, confirmed: bool) -> Iterator[tuple[Metering | None, Setup]]:
+    def open(
+        self, *, confirmed: bool, corrected: bool = True
+    ) -> Iterator[tuple[Metering | None, Setup]]:
         """Open meters and sensors before a device is touched, and close them whatever happens."""
         with self.surroundings:
             setup = Setup(self.wirings, self.surroundings, confirmed)
             if not self.meters:
                 yield None, setup
                 return
+            from hwkit.harness import corrections  # noqa: PLC0415
             from hwkit.harness.metering import Metering  # noqa: PLC0415
 
-            with Metering(self.meters) as metering:
+            known = corrections.read() if corrected else []
+            with Metering(self.meters, known) as metering:
                 yield metering, setup
 
 

@@ -45,13 +45,18 @@ meter_option = click.option(
     metavar="ADDRESS",
     help="What sees its power, for J/TH; the first heads the result. [repeatable]",
 )
+no_corrections_option = click.option(
+    "--no-corrections",
+    is_flag=True,
+    help="Take meters as they read, whatever `hwkit meter compare` has found.",
+)
 no_tune_option = click.option(
     "--no-tune",
     is_flag=True,
-    help="Run each GPU's usual kernel, or what an earlier tuning found; tune nothing now.",
+    help="Run each OpenCL and CUDA device as it was tuned before, or as is usual; tune nothing.",
 )
 retune_option = click.option(
-    "--retune", is_flag=True, help="Tune each GPU's kernel again, whatever is remembered."
+    "--retune", is_flag=True, help="Tune each OpenCL and CUDA device again."
 )
 version_rolling_option = click.option(
     "--version-rolling",

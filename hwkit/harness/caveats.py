@@ -158,6 +158,19 @@ class Quota(Caveat):
 
 
 @dataclass(frozen=True, slots=True)
+class ThinAudit(Caveat):
+    """Audits scanned too little again to say much of completeness."""
+
+    hits: int
+    advice = "audits saw too few hits to watch completeness: run longer (--time)"
+
+    @property
+    def finding(self) -> str:
+        """How many they saw."""
+        return f"{self.hits} hits audited"
+
+
+@dataclass(frozen=True, slots=True)
 class NotAudited(Caveat):
     """No second proven kernel was there to scan again."""
 
@@ -250,6 +263,37 @@ class Implausible(Caveat):
     def finding(self) -> str:
         """What it is."""
         return self.what
+
+
+@dataclass(frozen=True, slots=True)
+class OldCorrection(Caveat):
+    """The meter was held against another one long ago."""
+
+    meter: str
+    on: str
+    days: int
+    advice = "meters drift: hold it against the other again (hwkit meter compare)"
+
+    @property
+    def finding(self) -> str:
+        """When it was found."""
+        return f"the correction of {self.meter} is of {self.on}, {self.days} days before"
+
+
+@dataclass(frozen=True, slots=True)
+class DistantCorrection(Caveat):
+    """The meter was held against another one at a load unlike this one."""
+
+    meter: str
+    power_w: float
+    at_w: float
+    advice = "a meter errs differently at other loads: compare it at this one (hwkit meter compare)"
+
+    @property
+    def finding(self) -> str:
+        """At which load it was found, and used."""
+        loads = f"{self.power_w:.4g} W, not {self.at_w:.4g} W"
+        return f"the correction of {self.meter} was found at {loads}"
 
 
 @dataclass(frozen=True, slots=True)

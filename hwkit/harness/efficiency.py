@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import PlanError
 from hwkit.harness.assembly import POWER_STEP
-from hwkit.harness.energy import DISAGREEMENT, METER_CLASS, Energy, Grade
+from hwkit.harness.energy import DISAGREEMENT, METER_CLASS, Energy, Grade, linearity_u
 from hwkit.harness.statistics import garwood_interval, student_t
 from hwkit.protocols import Basis
 from hwkit.units import Figure
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 HASHES_PER_DIFFICULTY = 2**48 / 65535  # 2^256 / (0xffff << 208)
 FEW_SHARES = 100  # below them the interval is exact and lopsided
 SHARES, WORK_ALIGNMENT, REPEATS, LINEARITY = "shares", "work alignment", "repeats", "linearity"
-DECADE = 10.0  # of load, within which a meter's error may wander through all that its class allows
 TERA = 1e12
 HOPELESS = 100.0  # exp of it is as good as infinite, and still a number
 SYSTEMATIC = {METER_CLASS, POWER_STEP, DISAGREEMENT}  # the same in every run: repeats cannot tell
@@ -259,28 +258,20 @@ def ratio(a: Efficiency, b: Efficiency, *, one_instrument: bool = True) -> Ratio
     """
     if a.energy.scope is not b.energy.scope:
         raise PlanError(f"J/TH at {a.energy.scope} and at {b.energy.scope} are unlike")
-    same = one_instrument and len(a.energy.specs) == 1 and a.energy.specs == b.energy.specs
+    specs, corrections = a.energy.specs, a.energy.corrections
+    alike = (specs, corrections) == (b.energy.specs, b.energy.corrections)
+    same = one_instrument and len(specs) == 1 and alike
     names = (a.budget.terms.keys() | b.budget.terms.keys()) - {SHARES, METER_CLASS}
     terms = {n: math.hypot(a.budget.terms.get(n, 0), b.budget.terms.get(n, 0)) for n in names}
     if same:
-        terms[LINEARITY] = _linearity(a, b)
+        accuracy = a.energy.specs[0].accuracy
+        terms[LINEARITY] = linearity_u(accuracy, a.power.value, b.power.value)
     else:
         terms[METER_CLASS] = _classes(a, b)
     (a_fewer, a_more), (b_fewer, b_more) = a.work.deviations, b.work.deviations
     budget = Budget.of(terms, math.hypot(a_more, b_fewer), math.hypot(a_fewer, b_more))
     value = a.efficiency.value / b.efficiency.value
     return Ratio(budget.figure(value, ""), budget, cancelled=same)
-
-
-def _linearity(a: Efficiency, b: Efficiency) -> float:
-    """Return what one meter's class leaves of the ratio of two loads: nothing of like ones."""
-    accuracy = a.energy.specs[0].accuracy
-    if accuracy is None:
-        return 0.0
-    p, q = a.power.value, b.power.value
-    apart = min(abs(math.log(p / q, DECADE)), 1.0)
-    of_range = accuracy.of_range * (accuracy.range_w or 0.0)
-    return math.hypot(2 * accuracy.of_reading * apart, of_range * abs(1 / p - 1 / q)) / math.sqrt(3)
 
 
 def _classes(a: Efficiency, b: Efficiency) -> float:

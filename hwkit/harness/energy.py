@@ -21,9 +21,11 @@ from hwkit.protocols import Provenance
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hwkit.protocols import MeterSpec, Reading, Scope
+    from hwkit.harness.correction import Correction
+    from hwkit.protocols import Accuracy, MeterSpec, Reading, Scope
 
 GOOD, ENOUGH = 0.95, 0.80  # of the window; below the one it is graded down, below the other bears
+DECADE = 10.0  # of load, within which a meter's error may wander through all that its class allows
 MANY = 10  # findings of one kind that are told one by one
 METER_CLASS, ALIGNMENT, DISAGREEMENT = "meter class", "alignment", "disagreement"
 
@@ -45,6 +47,13 @@ class Polling:
     p99_s: float | None
     largest_s: float | None
 
+    def __str__(self) -> str:
+        """Say it in words."""
+        if self.median_s is None:
+            return "no two readings"
+        rest = f"99 % within {self.p99_s:.3g} s, {self.largest_s:.3g} s at most"
+        return f"each {self.median_s:.3g} s (median), {rest}"
+
 
 @dataclass(frozen=True, slots=True)
 class Energy:
@@ -60,6 +69,7 @@ class Energy:
     polling: Polling = Polling(0, None, None, None)
     difference: float | None = None  # counter less integral, as a fraction, where both saw
     findings: tuple[Finding, ...] = ()
+    corrections: Mapping[str, Correction] = field(default_factory=dict, hash=False)  # by meter
 
     @property
     def time_s(self) -> float:
@@ -76,13 +86,15 @@ class Energy:
         """What it may be used for."""
         if self.joules is None or self.coverage < ENOUGH:
             return Grade.NONE
-        graded = {"gap", "stuck", "disagreement"} & {finding.kind for finding in self.findings}
+        graded = {"gap", "stuck", "clock", "disagreement"} & {
+            finding.kind for finding in self.findings
+        }
         return Grade.REDUCED if graded or self.coverage < GOOD else Grade.FULL
 
     @property
     def unchecked(self) -> bool:
         """Is there a meter in it whose accuracy nobody vouches for? Then u leaves it out."""
-        return any(spec.accuracy is None for spec in self.specs)
+        return any(s.accuracy is None and s.name not in self.corrections for s in self.specs)
 
     @property
     def scope(self) -> Scope:
@@ -133,7 +145,7 @@ def energy(
         a_ns, b_ns = _own_window(arrived, a_ns, b_ns)
     if b_ns <= a_ns:
         raise Unmeasurable(f"a window of {(b_ns - a_ns) / 1e9:g} s holds no energy")
-    seen = Readings(arrived, spec, a_ns, ceiling_w)
+    seen = Readings(arrived, spec, a_ns, ceiling_w, b_ns)
     width = (b_ns - a_ns) / 1e9
     result = Energy(None, a_ns, b_ns, None, (spec,), polling=_polling(seen.all, a_ns, b_ns))
     chosen = choose(seen, width, floor_w)
@@ -190,8 +202,9 @@ def together(parts: Sequence[tuple[int, Energy]]) -> Energy:
     names = {name for energy in energies for name in energy.terms} - {METER_CLASS}
     terms = {name: math.hypot(*(e.terms.get(name, 0.0) for e in energies)) for name in names}
 
-    def model(energy: Energy) -> str:
-        return " ".join(sorted(spec.model or "" for spec in energy.specs))
+    def model(energy: Energy) -> str:  # whose class it is: a corrected meter's is the reference's
+        by = {name: correction.by for name, correction in energy.corrections.items()}
+        return " ".join(sorted(by.get(spec.name, spec).model or "" for spec in energy.specs))
 
     alike = groupby(sorted(energies, key=model), key=model)
     of_class = math.hypot(*(sum(e.terms.get(METER_CLASS, 0.0) for e in some) for _, some in alike))
@@ -207,6 +220,7 @@ def together(parts: Sequence[tuple[int, Energy]]) -> Energy:
         max((energy.polling for energy in energies), key=lambda polling: polling.largest_s or 0.0),
         max((e.difference for e in energies if e.difference is not None), key=abs, default=None),
         tuple(finding for energy in energies for finding in energy.findings),
+        {name: each for energy in energies for name, each in energy.corrections.items()},
     )
 
 
@@ -222,6 +236,18 @@ def class_u(spec: MeterSpec, power_w: float) -> float | None:
         raise PlanError(f"{spec.name}: its accuracy is a part of its range, which is not given")
     of_range = accuracy.of_range * (accuracy.range_w or 0.0)
     return math.hypot(accuracy.of_reading, of_range / power_w if power_w else 0.0) / math.sqrt(3)
+
+
+def linearity_u(accuracy: Accuracy | None, p: float, q: float) -> float:
+    """Return the relative standard uncertainty that a class leaves of the ratio of two loads.
+
+    Nothing of like ones. Without a class nothing is known of it, and 0 is returned.
+    """
+    if accuracy is None:
+        return 0.0
+    apart = min(abs(math.log(p / q, DECADE)), 1.0)
+    of_range = accuracy.of_range * (accuracy.range_w or 0.0)
+    return math.hypot(2 * accuracy.of_reading * apart, of_range * abs(1 / p - 1 / q)) / math.sqrt(3)
 
 
 def _alignment(seen: Readings, power_w: float, a_ns: int, b_ns: int) -> float:

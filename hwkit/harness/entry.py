@@ -11,6 +11,7 @@ from hwkit.harness.figures import conditions, share_count_fault, summarise
 from hwkit.harness.reach import time_left
 from hwkit.harness.result import Partners, work_within
 from hwkit.harness.setup import Setup
+from hwkit.harness.wall import WallClock
 from hwkit.harness.wiring import Wiring
 from hwkit.hashers import probes
 from hwkit.hashers.kernel import KernelHasher
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 MIN_WINDOWS = 10  # before an interval is trusted to stop a run
 CALIBRATION = Target.from_difficulty(2**-8)
 PROBE_NS = 1_000_000_000
+KEPT_NS = 600_000_000  # and hashers report every 0.25 s: a kill costs less than a second
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class Entry:
     readings_from: int = 0
     readings_until: int = 0
     probed: int = 0
+    wall: WallClock = field(default_factory=WallClock)
     partners: Sequence[Entry] = ()  # at work at the same time, on the same meter
     partners_failed: bool = False
 
@@ -148,6 +151,12 @@ class Entry:
             self.probes.append(seen)
             self.run.probe(seen)
 
+    def keep_readings(self) -> None:
+        """Make what meters have read safe, now and then: also while no window closes."""
+        if self.run is not None and time.monotonic_ns() > self.readings_until + KEPT_NS:
+            self.store_readings()
+            self.run.commit()
+
     def store_readings(self) -> None:
         """Put what meters have read since the last time into the record."""
         if self.run is None:
@@ -161,6 +170,8 @@ class Entry:
         for probe in self.surroundings.between(self.readings_until, now):
             self.probes.append(probe)
             self.run.probe(probe)
+        if (step := self.wall.stepped()) is not None:
+            self.run.event(now, step)
         self.readings_until = now
 
     def look(self) -> Summary | None:

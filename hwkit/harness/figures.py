@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hwkit.errors import Unmeasurable
 from hwkit.harness import caveats
 from hwkit.harness.circumstances import held_back, of_the_place
+from hwkit.harness.correction import Correction
 from hwkit.harness.result import Partners, Result, results
 from hwkit.harness.statistics import (
     Interval,
@@ -25,7 +27,7 @@ from hwkit.protocols import Basis
 from hwkit.units import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hwkit.harness.caveats import Caveat
     from hwkit.protocols import Audit, MeterSpec, Probe, Reading, Window
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 IMPOSSIBLE_Z = 7.0  # by chance once in 10^7 at most (no share where 16 are due)
 STEADY = 0.02
 CLOCK_FALL = 0.05
+FEW_HITS = 5  # with so few, nearly half could be missing
 FULL_SHARE = 0.95
 
 
@@ -86,6 +89,8 @@ def summarise(
     basis: Basis = Basis.COUNTED,
     metered: Sequence[tuple[MeterSpec, Sequence[Reading]]] = (),
     idle: Sequence[tuple[int, int]] = (),
+    corrections: Mapping[str, Correction] | None = None,
+    day: str | None = None,
     unsettled: str | None = None,
     probes: Sequence[Probe] = (),
     wiring: Wiring | None = None,
@@ -98,7 +103,7 @@ def summarise(
     `cores`, of `core_types`; `quota` is how many processors' worth of time there is. Each is None
     where it is unknown. `metered` are the meters with their readings, `idle` the stretches in which
     they watched the device idle, `unsettled` why a warm-up ended that had to, `probes` what a card
-    or a sensor told beside; `wiring`, `partners` and `nominal_v` are as results() takes them.
+    or a sensor told beside; the rest is as results() takes it.
     """
     counts = {
         "windows": len(windows),
@@ -117,6 +122,8 @@ def summarise(
         basis,
         target,
         idle=idle,
+        corrections=corrections,
+        day=day,
         wiring=wiring,
         partners=partners,
         nominal_v=nominal_v,
@@ -136,7 +143,9 @@ def summarise(
         figures["hashrate_per_cpu_second"] = _figure(
             _interval([cpu_rate(window) for window in busy]), "H/s"
         )
-    clocked = [window.clock_hz / cpu_rate(window) for window in busy if window.clock_hz]
+    clocked = [
+        window.clock_hz / cpu_rate(window) for window in busy if window.clock_hz and window.hashes
+    ]
     if clocked:
         figures["cycles_per_hash"] = _figure(_interval(clocked), "cycles/H")
     return Summary(
@@ -147,6 +156,7 @@ def summarise(
         (
             *_caveats(windows, rate, at_once, quota, (precision, looked_at), audited=audited),
             *of_the_place(at_once, cores, core_types, quota),
+            *([caveats.ThinAudit(audit["hits"])] if audited and audit["hits"] < FEW_HITS else []),
             *held_back(probes),
             *of_meters,
         ),
@@ -184,6 +194,12 @@ def conditions(document: dict[str, Any]) -> dict[str, Any]:
         "audited": document["auditor"] is not None,
         "basis": Basis(device["basis"]),
         "idle": [(a, b) for a, b in document.get("idle", [])],
+        "corrections": {
+            meter["name"]: Correction.from_json(meter["correction"])
+            for meter in document.get("meters", [])
+            if "correction" in meter
+        },
+        "day": document["clock"]["utc"],
         "unsettled": document.get("unsettled"),
         "wiring": wiring and Wiring.from_json(wiring),
         "partners": partners and Partners.from_json(partners),
@@ -262,13 +278,16 @@ def _caveats(
     """Say what the windows show; `precisions`: the one asked for, and J/TH's where it was its."""
     precision, looked_at = precisions
     found: list[Caveat] = []
-    reached = rate.half_width / rate.value if looked_at is None else looked_at
+    reached = looked_at
+    if reached is None:
+        reached = rate.half_width / rate.value if rate.value else math.inf
     if rate.confidence < 0.94:
         found.append(caveats.FewWindows(len(windows), rate.confidence))
     elif precision is not None and reached > precision:
         found.append(caveats.Imprecise(precision, reached))
     slope, z = trend([window.opened / 1e9 for window in windows], [wall_rate(w) for w in windows])
-    drift = slope * (windows[-1].closed - windows[0].opened) / 1e9 / rate.value
+    change = slope * (windows[-1].closed - windows[0].opened) / 1e9
+    drift = change / rate.value if rate.value else 0.0
     if abs(drift) > STEADY and abs(z) > 3:
         found.append(caveats.NotSteady(drift))
     clocks = [window.clock_hz for window in windows if window.clock_hz]

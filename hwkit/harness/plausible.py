@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LEAST, MOST = 0.3, 2.0  # of the nameplate
 POWER_FACTOR = 1.02  # with rounding and the meter's class; above it nothing can be
+LEAST_FACTOR = 0.05  # nothing at work is as bad: kilowatts taken as watts are 0.001
 MAINS = 0.10  # of the nominal voltage (IEC 60038)
 NOMINAL_V = (100.0, 120.0, 208.0, 230.0, 277.0)
 
@@ -49,12 +50,12 @@ def implausible(
         for reading in readings
         if reading.watts is not None and reading.volts and reading.amperes
     )
-    if apparent is not None and apparent > POWER_FACTOR:
+    if apparent is not None and not LEAST_FACTOR <= apparent <= POWER_FACTOR:
         text = f"{spec.name} reads {apparent:.3g} times as many watts as volts by amperes"
         doubts.append(Doubt("volt-amperes", text, refuse=True))
     volts = _median(reading.volts for reading in readings)
     if volts is not None and spec.scope is Scope.WALL:
-        nominal = nominal_v or min(NOMINAL_V, key=lambda known: abs(known / volts - 1))
+        nominal = nominal_v or min(NOMINAL_V, key=lambda known: abs(volts / known - 1))
         if abs(volts / nominal - 1) > MAINS:
             text = f"mains at {volts:.4g} V, {100 * (volts / nominal - 1):+.0f} % of {nominal:g} V"
             doubts.append(Doubt("mains", text, refuse=False))

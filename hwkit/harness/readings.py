@@ -20,14 +20,15 @@ GAP = 3.0  # intervals without a reading that are still interpolated
 STUCK = 10.0  # update periods with one and the same value
 FEW = 10  # intervals from which a median is believed against the meter's own word
 MOST_W, MOST_J = 1e9, 1e18  # a gigawatt, and thirty years of it: beyond, a number is no reading
-LEAP = 100.0  # times a counter's usual power: with nothing else to go by, more is no rise
+LEAP = 100.0  # times the usual power: with nothing else to go by, more is no rise, no reading
+CLOCK = "clock"  # a flag: its stamp and its arrival drift apart
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something in the readings that is not plain measuring, and when (monotonic ns)."""
 
-    kind: str  # gap, wrap, reset, jump, stuck, absurd, order, slow, disagreement
+    kind: str  # gap, wrap, reset, jump, stuck, absurd, order, clock, slow, disagreement
     at: int
     text: str
 
@@ -49,11 +50,12 @@ class Readings:
         spec: MeterSpec,
         origin: int,
         ceiling_w: float | None = None,
+        until: int | None = None,
     ) -> None:
         """Sort, drop what no meter can mean, and form the pieces.
 
-        `ceiling_w` is what can be drawn at most; _limits says what stands in for it. A stamp that
-        comes twice counts once, as it came last.
+        `ceiling_w` is what can be drawn at most; what is usual from `origin` `until` then, and
+        _limits, stand in for it. A stamp that comes twice counts once, as it came last.
         """
         self.origin = origin
         self.spec = spec
@@ -63,8 +65,14 @@ class Readings:
         for before, after in pairwise(arrived):
             if after.at < before.at:
                 self._find("order", after.at, after.at, "stamped before the one that came before")
+        for reading in self.all:
+            if CLOCK in reading.flags:
+                self._find("clock", reading.at, reading.at, "its stamp and its arrival drift apart")
         limit = _range(spec)
-        watts = self._values("watts", min(w for w in (ceiling_w, limit, MOST_W) if w))
+        most_w = [ceiling_w, limit, MOST_W]
+        if not (ceiling_w or limit):
+            most_w.append(self._leap_w(until))
+        watts = self._values("watts", min(w for w in most_w if w))
         joules = self._values("joules", MOST_J)
         self.interval_s = self._interval([t for t, _ in watts] or [t for t, _ in joules])
         self.power = self._power(watts)
@@ -76,6 +84,15 @@ class Readings:
     def peak_w(self) -> float:
         """The largest power seen, by power readings where there are any."""
         return self.power.peak_w or self.counter.peak_w
+
+    def _leap_w(self, until: int | None) -> float | None:
+        """Return what is too much to be a reading beside the usual ones; None: too few to say."""
+        inside = [
+            reading.watts
+            for reading in self.all
+            if until is not None and self.origin <= reading.at <= until and reading.watts
+        ]
+        return LEAP * median(inside) if len(inside) >= FEW else None
 
     def _find(self, kind: str, start_ns: float, end_ns: float, text: str) -> None:
         start, end = (start_ns - self.origin) / 1e9, (end_ns - self.origin) / 1e9

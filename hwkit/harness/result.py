@@ -7,16 +7,18 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from hwkit.harness import caveats
+from hwkit.harness.correction import INDEPENDENT, corrected, doubts
 from hwkit.harness.efficiency import Budget, Efficiency, Work, efficiency, power_of
 from hwkit.harness.energy import Energy, Grade, energy, together
 from hwkit.harness.plausible import Doubt, implausible, out_of_scale
 from hwkit.harness.wiring import Wiring, shown
-from hwkit.protocols import Basis, Provenance
+from hwkit.protocols import Basis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hwkit.harness.caveats import Caveat
+    from hwkit.harness.correction import Correction
     from hwkit.harness.wiring import Sum
     from hwkit.protocols import MeterSpec, Reading, Window
     from hwkit.units import Figure
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     Metered = Sequence[tuple[MeterSpec, Sequence[Reading]]]
 
-INDEPENDENT = {Provenance.METER, Provenance.MANUAL}
 HARMLESS = {"wrap", "gap"}  # findings that are not a meter's fault, or have a caveat of their own
 
 
@@ -40,6 +41,7 @@ class Result:
     parts: tuple[tuple[int, Energy], ...]  # what was summed, with signs
     seen: Mapping[str, float]  # medians of volts and power factor, of the first meter
     group: tuple[str, ...] = ()  # the devices that it is of, where they are several
+    day: str | None = None  # of the run, ISO 8601
 
     @property
     def power(self) -> tuple[Figure, Budget] | None:
@@ -81,7 +83,11 @@ class Result:
         if seen.grade is not Grade.FULL:
             found.append(caveats.MeterGap(name, seen.coverage, seen.polling.largest_s))
         if seen.unchecked:
-            unchecked = [spec.name for spec in seen.specs if spec.accuracy is None]
+            unchecked = [
+                spec.name
+                for spec in seen.specs
+                if spec.accuracy is None and spec.name not in seen.corrections
+            ]
             found.append(caveats.UncheckedMeter(", ".join(unchecked)))
         claims = sorted({spec.provenance for spec in seen.specs} - INDEPENDENT)
         if claims:
@@ -92,7 +98,7 @@ class Result:
         if self.group:
             found.append(caveats.SharedMeter(", ".join(self.group)))
         found += [caveats.Implausible(doubt.text) for doubt in self.doubts]
-        return found
+        return found + (doubts(seen, self.day) if self.day else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,8 @@ def results(
     target: Target,
     *,
     idle: Sequence[tuple[int, int]] = (),
+    corrections: Mapping[str, Correction] | None = None,
+    day: str | None = None,
     wiring: Wiring | None = None,
     partners: Partners | None = None,
     nominal_v: float | None = None,
@@ -132,8 +140,8 @@ def results(
     """Return the result of each sum over the time from the first window's opening to the end.
 
     Windows of a metered run follow each other without a gap. Without `wiring` each meter is a sum
-    of its own. A group's J/TH is that of the time in which all worked: without `partners` there is
-    none.
+    of its own. `corrections` are by the meter's name. A group's J/TH is that of the time in which
+    all worked: without `partners` there is none.
     """
     if not windows:
         return []
@@ -147,7 +155,7 @@ def results(
         if of_group and partners is not None:
             opened, closed = partners.opened, partners.closed
         some = [by_name[name] for _, name in total]
-        parts = _parts(total, by_name, opened, closed)
+        parts = _parts(total, by_name, opened, closed, corrections)
         seen = _added(parts)
         work = work_within(windows, basis, target, seen.opened, seen.closed)
         if of_group and partners is not None:
@@ -158,17 +166,18 @@ def results(
                 shown(total),
                 seen,
                 efficiency(seen, work) if alone else None,
-                tuple(_added(_parts(total, by_name, a, b)) for a, b in idle if a < b),
+                tuple(_added(_parts(total, by_name, a, b, corrections)) for a, b in idle if a < b),
                 _doubts(some, seen, shown(total), nameplate_w, nominal_v),
                 parts,
                 _medians(some[0][1], opened, closed),
                 of_group,
+                day,
             )
         )
     return found
 
 
-def doubts(
+def doubted(
     metered: Metered, wiring: Wiring, since: int, until: int, nominal_v: float | None
 ) -> tuple[Doubt, ...]:
     """Return what is not to be believed of the readings of a device at work, before it counts."""
@@ -204,12 +213,17 @@ def work_within(
 
 
 def _parts(
-    total: Sum, by_name: Mapping[str, tuple[MeterSpec, Sequence[Reading]]], a: int, b: int
+    total: Sum,
+    by_name: Mapping[str, tuple[MeterSpec, Sequence[Reading]]],
+    a: int,
+    b: int,
+    corrections: Mapping[str, Correction] | None = None,
 ) -> tuple[tuple[int, Energy], ...]:
     found = []
     for sign, name in total:
         spec, readings = by_name[name]
-        found.append((sign, energy(readings, spec, a, b)))
+        seen = energy(readings, spec, a, b)
+        found.append((sign, corrected(seen, (corrections or {}).get(name))))
     return tuple(found)
 
 

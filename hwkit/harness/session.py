@@ -23,9 +23,11 @@ from hwkit.harness.setup import Setup
 from hwkit.harness.turn import run_windows, take_turn
 from hwkit.harness.wiring import Wiring
 from hwkit.hashers import cpu
+from hwkit.hashers.device import DeviceHasher
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.protocols import Basis
 from hwkit.prove import ProofStopped, prove_all
+from hwkit.prove.long import long_call
 from hwkit.work import MAX_TARGET, Target
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 SHARES_PER_S = 100  # of a counted device: enough to watch it, too few to cost anything
 WARMUP_TURN_S = 0.1
 DONE = {"complete", "interrupted", "void", "unproven"}
+LONG_CALL_S = 1.0
 LEAVE_S = 1.5  # how long an interrupted session waits for hashers to stop
 
 
@@ -184,8 +187,8 @@ class Session:
         job = self.plan.job(int(time.time()), CALIBRATION, entry.number)
         began = time.monotonic()
         rates = [0.0]
-        # With meters the warm-up is that of the run itself, which they see.
-        warmup_s = self.plan.warmup_s if self._metering is None else WARMUP_TURN_S
+        # Meters watch it warm up, and the record is open then.
+        warmup_s = self.plan.warmup_s if self._metering is None else 0.0
         while not self._stop.is_set():
             # Serials from the top down: those from 0 up are the measurement's.
             work = job.roll(0xFFFFFFFF - len(rates))
@@ -195,6 +198,15 @@ class Session:
             if time.monotonic() - began >= warmup_s and len(rates) > 1:
                 break
         target = CALIBRATION
+        if isinstance(entry.hasher, DeviceHasher) and entry.auditor and rates[-1]:
+            other, roll = entry.auditor.kernel, bytes(job.extranonce2_size)
+            header = job.header_of(0xFFFFFFFF, roll, job.ntime, job.version, 0)
+            check = long_call(
+                entry.hasher.kernel, other, header, int(rates[-1] * LONG_CALL_S), self._random
+            )
+            if not check.passed:
+                entry.state, entry.why = "unproven", f"{check.name}: {check.fault}"
+                return
         if rates[-1]:
             target = Target(min(MAX_TARGET, int((1 << 256) * SHARES_PER_S / rates[-1])))
         # Anew: after a long warm-up the job is to be of the run's own time.
@@ -288,11 +300,13 @@ class Session:
         summary = entry.summarise()
         late = ("idle", "unsettled", "group")
         ended |= {key: entry.facts[key] for key in late if key in entry.facts}
+        if entry.sampled:  # a meter's step may be known only once it has been read
+            ended["meters"] = [each.to_json() for each in entry.sampled]
         entry.run.seal(ended | summary.to_json())
 
     def _abandon(self) -> None:
         """Leave what does not stop; its record stays as last committed, and says so."""
         for entry in self.entries:
             if entry.state not in DONE:
-                entry.why = f"interrupted while {entry.state}, which did not stop in time"
+                entry.why = f"interrupted while {entry.state}"
                 entry.state = "interrupted"

@@ -91,10 +91,15 @@ def shift_interval(a: Sequence[float], b: Sequence[float], confidence: float) ->
     return Interval(median(shifts), shifts[rank], shifts[len(shifts) - 1 - rank], confidence)
 
 
-def spread(values: Sequence[float]) -> float:
-    """Return half the distance of the 10th and 90th percentile over the median; 0 for one value."""
+def spread(values: Sequence[float]) -> float | None:
+    """Return half the distance of the 10th and 90th percentile over the median; 0 for one value.
+
+    None where the median is 0: nothing is a part of that.
+    """
     if len(values) < 2:
         return 0.0
+    if median(values) == 0:
+        return None
     tenths = quantiles(values, n=10, method="inclusive")
     return (tenths[-1] - tenths[0]) / 2 / abs(median(values))
 

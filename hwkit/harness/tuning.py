@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ SURE = 0.99
 ALIKE = 0.01  # not worth telling apart
 FIRST = 1 << 12  # nonces
 GROWTH = 16
+WATCH_S = 0.1
 HEADER, RARE = bytes(80), Target((1 << 216) - 1)
 
 
@@ -47,11 +49,17 @@ def tune(
     """
     if hasher.device is None or ("tuned" in hasher.spec.details and not again):
         return hasher
-    say(f"{hasher.spec.name}: tuning, {len(hasher.device.worth_trying())} variants")
+    variants = len(hasher.device.worth_trying())
+    say(f"{hasher.spec.name}: tuning, {variants} variants; it takes a minute or two, and only once")
     race = _Race(hasher.device, stopped)
+    over = threading.Event()
+    watcher = threading.Thread(target=race.watch, args=(over,), name="tuning watcher", daemon=True)
+    watcher.start()
     try:
         tuning = race.run()
     finally:
+        over.set()
+        watcher.join()
         race.end()
     if tuning is None:
         return hasher
@@ -60,7 +68,10 @@ def tune(
         say(f"{hasher.spec.name} {name}: {fault}")
     found = {name: value for name, value, _, _ in tuning.measured}
     chosen = hasher.device.variant(**tuning.variant)
-    say(f"{hasher.spec.name}: {chosen} measures best, {show(found[str(chosen)], 'H/s')}")
+    best = found[str(chosen)]
+    alike = sum(hi >= best for name, _, _, hi in tuning.measured if name != str(chosen))
+    others = f"; {alike} others measure alike" if alike else ""
+    say(f"{hasher.spec.name}: {chosen} measures best, {show(best, 'H/s')}{others}")
     hasher.kernel.child.end()
     return device.of_variant(hasher.device, chosen, tuning)
 
@@ -109,6 +120,14 @@ class _Race:
         for name in list(self._racing):
             self._drop(name)
 
+    def watch(self, over: threading.Event) -> None:
+        """End what is at work once stopped: a driver may compile for minutes."""
+        while not over.wait(WATCH_S):
+            if self._stopped():
+                for _, kernel in list(self._racing.values()):
+                    kernel.child.end()
+                return
+
     def _admit(self, variant: Any) -> None:  # noqa: ANN401
         if self._stopped():
             return
@@ -116,7 +135,7 @@ class _Race:
         self._racing[name] = variant, kernel
         self._counts[name], self._rates[name] = FIRST, []
         fault = fault_of(kernel)
-        if fault is not None:
+        if fault is not None and not self._stopped():
             self._drop(name, fault.removeprefix(f"{self._device.address} {name}: "))
 
     def _round(self, *, keep: bool) -> None:

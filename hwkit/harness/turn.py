@@ -7,8 +7,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from hwkit.errors import DeviceFault, DeviceLost, DeviceTimeout, WrongHash
 from hwkit.harness.tally import Tally
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from hwkit.protocols import Hasher, Progress, Span
     from hwkit.work import Job, Share
 
+P = ParamSpec("P")
+R = TypeVar("R")
 FIRST_S = 10.0  # many threads take a while to start
 LATE_NS = 20_000_000
 SILENCE_S = 2.0  # a hasher promises a report every 0.25 s
@@ -57,29 +58,40 @@ def run_windows(
     *,
     number: int = 0,
     ready: Callable[[], bool] = lambda: True,
+    beside: Callable[[], None] = lambda: None,
     lag_s: float = 0.0,
 ) -> None:
     """Let a hasher work on a job, and give windows that follow each other to `take`.
 
     The first opens when `ready` says so, each closes `window_s` seconds later, all at the hasher's
     own reports; `take` returns whether another is wanted. The hasher then works on for `lag_s`, so
-    that a meter sees the last one's end. Raises WrongHash or ProtocolError for what the tally does
-    not believe, DeviceTimeout for silence, DeviceLost for a hasher that ends by itself, DeviceFault
-    for anything else that it raises; and what `take` and `ready` do.
+    that a meter sees the last one's end. `beside` is called at each report. Raises WrongHash or
+    ProtocolError for what the tally does not believe, DeviceTimeout for silence, DeviceLost for a
+    hasher that ends by itself, DeviceFault for anything else that it raises; and what ours raise.
     """
     listener = _Listener(hasher, Tally(job, hasher.spec.basis), round(window_s * 1e9), number)
     taken: list[BaseException] = []
 
-    def ours(ask: Callable[..., object], *given: Turn) -> bool:
-        try:
-            return bool(ask(*given))
-        except BaseException as error:
-            taken.append(error)  # not the device's
-            raise
+    def ours(call: Callable[P, R]) -> Callable[P, R]:
+        def called(*arguments: P.args, **named: P.kwargs) -> R:
+            try:
+                return call(*arguments, **named)
+            except BaseException as error:
+                taken.append(error)  # not the device's
+                raise
 
-    give, may_open = partial(ours, take), partial(ours, ready)
+        return called
+
     try:
-        _follow(listener, job, stop, give, ready=may_open, lag_ns=round(lag_s * 1e9))
+        _follow(
+            listener,
+            job,
+            stop,
+            ours(take),
+            ready=ours(ready),
+            beside=ours(beside),
+            lag_ns=round(lag_s * 1e9),
+        )
     except (DeviceFault, WrongHash):
         raise
     except Exception as error:  # whatever a driver raises, it is this device that has failed
@@ -93,9 +105,10 @@ def _follow(
     listener: _Listener,
     job: Job,
     stop: threading.Event,
-    give: Callable[[Turn], bool],
+    give: Callable[[Turn], object],
     *,
     ready: Callable[[], bool],
+    beside: Callable[[], None],
     lag_ns: int,
 ) -> None:
     """Run the hasher to its end, which is `lag_ns` after the last window wanted."""
@@ -108,6 +121,7 @@ def _follow(
                 turn = listener.turn(progress)
                 if turn is not None and not give(turn):
                     last = progress.at
+            beside()
             if stop.is_set() or (last is not None and progress.at >= last + lag_ns):
                 end.set()
         if not end.is_set():
@@ -144,7 +158,12 @@ class _Listener:
         self._heard = max(self._heard, progress.at)
 
     def turn(self, progress: Progress) -> Turn | None:
-        """Open a window at this report, or return the one that it closes and open the next."""
+        """Open a window at this report, or return the one that it closes and open the next.
+
+        Windows begin and end where a kernel's scans do: a report without one only says: alive.
+        """
+        if progress.hashes == 0 and isinstance(self.hasher, KernelHasher):
+            return None
         if self._opened is None:
             self._lag = time.monotonic_ns() - progress.at
             self._open(progress.at, progress.at)

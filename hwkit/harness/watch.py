@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hwkit.errors import PlanError
-from hwkit.harness.result import doubts
+from hwkit.harness.result import doubted
 from hwkit.harness.steady import Gate, Warmth, steadiness
 
 if TYPE_CHECKING:
@@ -41,12 +41,15 @@ class Watch:
         self._lock = threading.Lock()  # each of a group has its own thread
         self._begun: int | None = None
         self._look_at = 0.0
-        self._settled = self._opened = self._closed = False
+        self._settled = self._opened = self._ended = False
         self.unsettled: str | None = None  # why the longest warm-up has ended
         self.why: str | None = None  # enough was measured; meters read by hand may keep it going
 
-    def idle(self) -> list[tuple[int, int]]:
-        """Let the meters watch the idle device; return from when to when, monotonic ns."""
+    def idle(self, beside: Callable[[], None]) -> list[tuple[int, int]]:
+        """Let the meters watch the idle device; return from when to when, monotonic ns.
+
+        `beside` is called all the while.
+        """
         if not self._plan.idle_s:
             return []
         lag_ns = round(self._sight.lag_s * 1e9)
@@ -55,6 +58,7 @@ class Watch:
         while time.monotonic_ns() < ends + lag_ns:
             if self._stopped():
                 return []
+            beside()
             time.sleep(STEP_S)
         return [(began, ends)]
 
@@ -77,12 +81,15 @@ class Watch:
             self._opened = self._opened or (self._settled and self._sight.edge())
             return self._opened
 
-    def over(self, why: str | None) -> bool:
-        """Take why enough was measured, or None; is all done, the readings at the end too?"""
+    def over(self, why: str | None, closed: int) -> bool:
+        """Take why enough was measured, or None; is it read at its end, too, when a window closed?
+
+        What a person reads after it (monotonic ns), before the next one: that one is wanted, too.
+        """
         with self._lock:
             self.why = self.why or why
-            self._closed = self._closed or (self.why is not None and self._sight.edge())
-            return self._closed
+            self._ended = self._ended or (self.why is not None and self._sight.edge())
+            return self._ended and self._sight.by_hand_at <= closed
 
     def _has_settled(self) -> bool:
         now = time.monotonic_ns()
@@ -144,7 +151,7 @@ class Watch:
         entry, now = self._entries[0], time.monotonic_ns()
         metered = [(each.spec, each.between(entry.readings_from, now)) for each in entry.sampled]
         nominal_v = entry.surroundings.typed.get("mains_v")
-        for doubt in doubts(metered, entry.wiring, self._begun or now, now, nominal_v):
+        for doubt in doubted(metered, entry.wiring, self._begun or now, now, nominal_v):
             if doubt.refuse:
                 advice = "look at wiring, scale and profile, or --confirm that it is so"
                 raise PlanError(f"{doubt.text}: {advice}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import io
 import json
 import os
 import queue
@@ -20,6 +21,7 @@ import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import DeviceFault, DeviceLost, DeviceTimeout, ProtocolError
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 SILENCE_S = 10.0  # without a word, on a machine that may be busy: a launch takes 0.2 s at most
 LONGEST = 1 << 24  # bytes of a line
 SHOWN = 80  # of what makes no sense
+LOOK_S = 0.5  # whether it has ended
 END_S = 1.0  # for a process whose output has ended to say how
 PR_SET_PDEATHSIG = 1  # prctl(2)
 # That signal comes when the thread ends that has started the child: this one ends with us.
@@ -76,7 +79,9 @@ class _Process:
     def __init__(self, name: str, function: str) -> None:
         self._name = name
         self._fault: DeviceFault | None = None
-        self._waiting: deque[queue.SimpleQueue[Any]] = deque()
+        self._waiting: deque[tuple[int, queue.SimpleQueue[Any]]] = deque()
+        self._numbers = count()
+        self._killing = threading.Lock()
         self._lock = threading.Lock()
         self._heard = time.monotonic()
         command = [sys.executable, "-P", "-m", __name__, function, str(os.getpid())]
@@ -90,15 +95,19 @@ class _Process:
                 raise self._fault
             if not self._waiting:
                 self._heard = time.monotonic()
-            self._waiting.append(answer)
+            number = next(self._numbers)
+            self._waiting.append((number, answer))
             with suppress(OSError, ValueError):  # it has ended: the listener will say how
-                self._process.stdin.write(json.dumps(request).encode() + b"\n")  # type: ignore[union-attr]
+                self._process.stdin.write(json.dumps([number, request]).encode() + b"\n")  # type: ignore[union-attr]
         while True:
             try:
-                reply = answer.get(timeout=max(silence_s - self.silent_s, 0))
+                reply = answer.get(timeout=min(max(silence_s - self.silent_s, 0), LOOK_S))
             except queue.Empty:
                 if self.silent_s >= silence_s:
                     self.end(DeviceTimeout(f"{self._name}: no answer for {silence_s:g} s"))
+                elif self.silent_s > END_S and (code := self._code()) is not None:
+                    # Its output is held open by a process that it has started.
+                    self.end(DeviceLost(f"{self._name}: {_how(code)}"))
             else:
                 if isinstance(reply, DeviceFault):
                     raise reply
@@ -110,13 +119,32 @@ class _Process:
 
     def end(self, fault: DeviceFault | None = None) -> None:
         self._fail(fault or DeviceLost(f"{self._name}: ended"))
+        self._kill()
+        with suppress(subprocess.TimeoutExpired):  # a process in the kernel ends when that lets it
+            self._process.wait(END_S)
+        with suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+
+    def _kill(self) -> None:
+        """Kill it, with all that it has started: it leads a group of its own."""
+        with self._killing, suppress(ProcessLookupError, PermissionError):
+            if self._process.returncode is None and hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)  # not reaped: the number is its own
         self._process.kill()
-        self._process.wait()
-        self._process.stdin.close()  # type: ignore[union-attr]
+
+    def _code(self) -> int | None:
+        """Return its exit code once it has ended, what it has started with it; else None."""
+        if self._process.returncode is None and hasattr(os, "waitid"):
+            with suppress(ChildProcessError):
+                asked = os.WEXITED | os.WNOHANG | os.WNOWAIT
+                if os.waitid(os.P_PID, self._process.pid, asked) is None:
+                    return None
+            self._kill()
+        return self._process.poll()
 
     def _listen(self) -> None:
-        output = self._process.stdout
-        assert output is not None  # noqa: S101 - it is a pipe
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        output = io.BufferedReader(self._process.stdout)  # type: ignore[type-var]
         with output, suppress(ValueError):  # closed while it was read
             while line := output.readline(LONGEST):
                 self._heard = time.monotonic()
@@ -126,27 +154,27 @@ class _Process:
                     fault = f"{self._name}: answered with what is no answer: {line[:SHOWN]!r}"
                     self.end(ProtocolError(fault, line[:SHOWN]))
                     return
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_S)
-        code = self._process.poll()
+        until = time.monotonic() + END_S
+        while (code := self._code()) is None and time.monotonic() < until:
+            time.sleep(0.01)
         self.end(DeviceLost(f"{self._name}: {_how(code)}"))
 
     def _take(self, message: Any) -> None:  # noqa: ANN401
         if message is None:  # alive, and at work
             return
-        what, value = message
-        if what not in {"value", "fault"}:
-            raise ValueError(what)
+        number, what, value = message
         with self._lock:
-            self._waiting.popleft().put(
-                value if what == "value" else DeviceFault(f"{self._name}: {value}")
-            )
+            asked, answer = self._waiting[0]
+            if what not in {"value", "fault"} or number != asked:
+                raise ValueError(what)
+            self._waiting.popleft()
+            answer.put(value if what == "value" else DeviceFault(f"{self._name}: {value}"))
 
     def _fail(self, fault: DeviceFault) -> None:
         with self._lock:
             self._fault = self._fault or fault
             while self._waiting:
-                self._waiting.popleft().put(self._fault)
+                self._waiting.popleft()[1].put(self._fault)
 
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:
@@ -156,6 +184,7 @@ def _start(command: list[str]) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 
@@ -172,7 +201,10 @@ def _how(code: int | None) -> str:
 
 def main(function: str, parent: int) -> None:
     """Answer what comes on stdin, until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    # What is sent to the whole group is the parent's to answer; we end when it does.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if number := getattr(signal, name, None):
+            signal.signal(number, signal.SIG_IGN)
     with suppress(ImportError):
         import resource  # noqa: PLC0415 - not on every system
 
@@ -191,13 +223,13 @@ def main(function: str, parent: int) -> None:
     module, _, name = function.partition(":")
     answer: Callable[[Any, Callable[[], None]], Any] | None = None
     while True:
-        request = requests.get()
+        number, request = requests.get()
         try:
             answer = answer or getattr(importlib.import_module(module), name)
-            reply = ["value", answer(request, lambda: say(None))]
+            reply = [number, "value", answer(request, lambda: say(None))]
         except Exception as error:  # noqa: BLE001 - the parent decides what to make of it
-            text = " ".join(str(error).split())
-            reply = ["fault", f"{type(error).__name__}: {text}"]
+            text = " ".join(str(error).split()).encode(errors="replace").decode()
+            reply = [number, "fault", f"{type(error).__name__}: {text}"]
         say(reply)
 
 

@@ -29,6 +29,7 @@ MULTIPLIED = ("nothing", "additions", "shifts", "rotations")
 GAINING = ((7, 0), (9, 0))
 GROUP = 256  # by registers as many threads fit in as in groups of 128 or 512
 NONCES = (1, 16)
+MOST_NONCES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,10 @@ class Device:
             raise PlanError(f"address {address}: multiplied is one of {', '.join(MULTIPLIED)}")
         if group > self.largest_group:
             raise PlanError(f"address {address}: a group has at most {self.largest_group} threads")
-        return Variant(multiplied, address.integer("nonces") or usual.nonces, group)
+        nonces = address.integer("nonces") or usual.nonces
+        if nonces > MOST_NONCES:
+            raise PlanError(f"address {address}: a thread takes at most {MOST_NONCES} nonces")
+        return Variant(multiplied, nonces, group)
 
     def hasher(self, variant: Variant, **details: Any) -> DeviceHasher:  # noqa: ANN401
         """Return a hasher of one variant."""

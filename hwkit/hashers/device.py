@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from hwkit.work import Job, Target
 
 OPEN_S = 120.0  # a driver may take its time to start and to compile
-LEAVE_S = 1.5  # after `stop`
+LEAVE_S = 1.5  # after `stop`, without a word
+LATEST_S = 15.0  # and with any
 WATCH_S = 0.05
 V = TypeVar("V", bound="DataclassInstance")  # a variant: it says itself in words
+LONGEST_NS = 1 << 62
 AT_ONCE = 2  # questions: the next one is there when a device has answered
 CANDIDATES = 1 << 16  # of a question to the child
 
@@ -155,7 +157,9 @@ class DeviceKernel:
                 self._is_open = True
         answer = self.child.ask("scan", known, top, nonces.start, len(nonces), silence_s=SILENCE_S)
         match answer:
-            case [list(found), int()] if list(map(type, found)) == [list] * len(known):
+            case [list(found), int(busy_ns)] if (
+                list(map(type, found)) == [list] * len(known) and 0 <= busy_ns < LONGEST_NS
+            ):
                 return answer
         raise ProtocolError(f"{self.child.name}: an answer to no question of ours", b"")
 
@@ -200,7 +204,9 @@ class DeviceHasher(KernelHasher):
 
     def run(self, job: Job, stop: Event) -> Iterator[Progress]:
         """Report counted hashes; see KernelHasher.run. Ends 1.5 s after `stop` at the latest."""
-        with _ended(self.kernel, stop):
+        # The processor may be everybody's: to be late there is no fault of the driver's.
+        leave_s = SILENCE_S if self.spec.resource == "cpu" else LEAVE_S
+        with _ended(self.kernel, stop, leave_s):
             yield from KernelHasher.run(replace(self, threads=AT_ONCE), job, stop)
 
 
@@ -227,7 +233,8 @@ def choose(
     if not named:
         why = next((each.why for each in found if isinstance(each, Unavailable)), None)
         there = ", ".join(f"{each.address} ({each.device})" for each in devices)
-        yield NoDevice(str(address), f"there are {there}" if there else why or "no device")
+        none = f"no such device; there are {there}" if there else why or "no device"
+        yield NoDevice(str(address), none)
     elif address.options:
         yield named[0].hasher(named[0].variant_of(address))
     else:
@@ -242,7 +249,9 @@ def best_known(device: Device[V]) -> Iterator[Hasher | Unavailable]:
     for variants, why in device.left_out.items():
         yield NoDevice(device.address, f"{variants}: left out: {why}")
     tuning = tunings.read(device.identity)
-    for variant in ([device.variant(**tuning.variant)] if tuning else []) + list(device.usual):
+    # Whatever that file says: one of those that a race is run between.
+    known = [each for each in device.worth_trying() if tuning and asdict(each) == tuning.variant]
+    for variant in known + list(device.usual):
         hasher = of_variant(device, variant, tuning)
         fault = fault_of(hasher.kernel)
         if fault is None:
@@ -273,8 +282,8 @@ def fault_of(kernel: DeviceKernel) -> str | None:
 
 
 @contextmanager
-def _ended(kernel: DeviceKernel, stop: Event) -> Iterator[None]:
-    """End the kernel's process LEAVE_S after `stop` unless it has answered by then."""
+def _ended(kernel: DeviceKernel, stop: Event, leave_s: float) -> Iterator[None]:
+    """End the kernel's process `leave_s` after `stop` unless it has answered by then."""
     left = threading.Event()
 
     def watch() -> None:
@@ -282,8 +291,9 @@ def _ended(kernel: DeviceKernel, stop: Event) -> Iterator[None]:
             pass
         stopped = time.monotonic()
         while not left.wait(WATCH_S):
-            if min(time.monotonic() - stopped, kernel.child.silent_s) > LEAVE_S:
-                fault = f"{kernel.child.name}: silent {LEAVE_S:g} s after it was to stop"
+            late_s = time.monotonic() - stopped
+            if min(late_s, kernel.child.silent_s) > leave_s or late_s > LATEST_S:
+                fault = f"{kernel.child.name}: at work {late_s:.3g} s after it was to stop"
                 kernel.child.end(DeviceTimeout(fault))
                 return
 

@@ -149,7 +149,8 @@ class KernelHasher:
                 # its device uses next to none.
                 spent = max(busy, (ended - began) // WAITING, 1)
                 if isinstance(hits, TimedHits):
-                    busy = spent = max(hits.busy_ns, 1)
+                    busy = max(hits.busy_ns, 1)
+                    spent = max(busy, (ended - began) // WAITING)  # its clock may stand still
                 chunks.put(_Chunk(number, ended, span, shares, busy))
                 ideal = span.count * self.chunk_ns // spent
                 count = max(1, min(ideal, span.count * GROWTH, NONCES))

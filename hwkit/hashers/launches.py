@@ -56,7 +56,7 @@ class Launches:
         self, known: Sequence[int], top: int, first: int, count: int, alive: Callable[[], None]
     ) -> list[int]:
         found: list[int] = []
-        flying: deque[tuple[Slot, int, int]] = deque()
+        flying: deque[tuple[Slot, int, int, int]] = deque()
         said = time.monotonic()
         fits = max(1, (CAPACITY << 32) // (2 * (top + 1)))  # nonces, with candidates as expected
 
@@ -65,8 +65,9 @@ class Launches:
             if time.monotonic() - said > ALIVE_S:
                 alive()
                 said = time.monotonic()
-            slot, start, number = flying.popleft()
+            slot, start, number, began_ns = flying.popleft()
             candidates, took_ns = slot.result()
+            wall_ns = time.monotonic_ns() - began_ns
             self._ns += took_ns
             if candidates is None:  # more than there was room for: ask again, in pieces that fit
                 for at in range(start, start + number, CAPACITY):
@@ -77,15 +78,16 @@ class Launches:
                     found.extend(candidates or ())
             else:
                 found.extend(candidates)
-                ideal = number * LAUNCH_NS // max(took_ns, 1)
+                # By the wall's clock too, or a device whose own stands still would never come back.
+                ideal = number * LAUNCH_NS // max(took_ns, wall_ns // (2 * len(self._slots)), 1)
                 self._per_launch = min(max(ideal, self._least), self._per_launch * GROWTH, MOST)
 
         for start, number in self._pieces(first, count, fits):
             if len(flying) == len(self._slots):
                 land()
             self._slots.rotate()
+            flying.append((self._slots[0], start, number, time.monotonic_ns()))
             self._slots[0].launch(known, top, start, number)
-            flying.append((self._slots[0], start, number))
         while flying:
             land()
         return found

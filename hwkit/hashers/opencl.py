@@ -142,7 +142,8 @@ class Device:
         arguments: list[int | str] = [self.place, variant.width, variant.group, *options]
         kernel = DeviceKernel(self.address, variant, lanes, ANSWER, arguments)
         # A device that is the processor takes turns with its kernels, a card with itself as CUDA's.
-        resource, threads = f"gpu:{self.pci}" if self.pci else self.address, 1
+        # One whose place nobody tells may be listed twice, by two drivers: all such take turns.
+        resource, threads = f"gpu:{self.pci}" if self.pci else "opencl", 1
         if self.is_cpu:
             resource, threads = "cpu", min(self.compute_units, usable_cpus())
         told = {**self._told(), "compute_units": self.compute_units}

@@ -12,7 +12,7 @@ import numpy as np
 from hwkit.hashers import opencl_runtimes
 from hwkit.hashers.launches import CAPACITY, Launches
 
-opencl_runtimes.offer()
+opencl_runtimes.prepare()
 import pyopencl as cl  # noqa: E402 - loads the runtimes
 
 if TYPE_CHECKING:

@@ -1,9 +1,10 @@
-"""Intel's OpenCL runtime for processors from pip, found although it does not say where it is."""
+"""What OpenCL runtimes need of their surroundings before pyopencl loads them."""
 
 from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,34 @@ from platformdirs import user_cache_path
 SYSTEM = Path("/etc/OpenCL/vendors")
 
 
-def offer() -> None:
+def prepare() -> None:
+    """Set the environment so that each runtime that is installed can be used."""
+    _offer_intels()
+    _give_pocl_a_cache()
+
+
+def _give_pocl_a_cache() -> None:
+    """Where PoCL cannot write its cache it has no device, and does not say why: as in a container.
+
+    Then it gets a folder of ours among the temporary ones.
+    """
+    if "POCL_CACHE_DIR" in os.environ:
+        return
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        (home / "pocl").mkdir(parents=True, exist_ok=True)
+        writable = os.access(home / "pocl", os.W_OK)
+    except OSError:
+        writable = False
+    if not writable and hasattr(os, "getuid"):
+        folder = Path(tempfile.gettempdir()) / f"hwkit-pocl-{os.getuid()}"
+        with suppress(OSError):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if folder.lstat().st_uid == os.getuid():  # nobody else's, who might plant code there
+                os.environ["POCL_CACHE_DIR"] = str(folder)
+
+
+def _offer_intels() -> None:
     """Have the OpenCL loader look at it beside the system's; before pyopencl is imported.
 
     Its own .icd file names a folder of its maker's build machine. The loader takes one folder of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from contextlib import suppress
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LARGEST = 1 << 20  # bytes
+NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 MOST = 256  # tunings: the oldest goes
 
 
@@ -77,12 +79,13 @@ def _all() -> list[Tuning]:
                 measured=tuple(
                     (str(name), float(value), float(lo), float(hi))
                     for name, value, lo, hi in each["measured"]
+                    if all(map(math.isfinite, (value, lo, hi)))
                 ),
                 left_out={str(key): str(value) for key, value in each["left_out"].items()},
             )
             for each in found
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, RecursionError, *NONSENSE):
         return []
 
 

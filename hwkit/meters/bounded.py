@@ -18,15 +18,16 @@ T = TypeVar("T")
 class Bounded:
     """Questions to one driver, each on a thread; while one hangs no other is asked."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, deadline_s: float = DEADLINE_S) -> None:
         """Name it as faults shall."""
         self._name = name
+        self._deadline_s = deadline_s
         self._last: Future[object] | None = None
 
     def ask(self, question: Callable[[], T]) -> T:
         """Return what the function returns, or raise what it raises.
 
-        Raises DeviceTimeout after DEADLINE_S, and for as long as an earlier question hangs.
+        Raises DeviceTimeout after the deadline, and for as long as an earlier question hangs.
         """
         if self._last is not None and not self._last.done():
             raise DeviceTimeout(f"{self._name}: its driver still hangs")
@@ -42,9 +43,9 @@ class Bounded:
         # A daemon, as no executor's thread is: what hangs must not keep the program from ending.
         threading.Thread(target=work, name=f"{self._name} reader", daemon=True).start()
         try:
-            return future.result(DEADLINE_S)
+            return future.result(self._deadline_s)
         except TimeoutError as error:
             if future.done():  # the driver's own
                 raise
-            said = f"{self._name}: its driver did not answer within {DEADLINE_S:g} s"
+            said = f"{self._name}: its driver did not answer within {self._deadline_s:g} s"
             raise DeviceTimeout(said) from error

@@ -46,7 +46,7 @@ class PolledMeter(ABC, Generic[W]):
 
     @property
     def spec(self) -> MeterSpec:
-        """What it is; the same at every call."""
+        """What it is; from open() on with what the instrument told of it, as its range."""
         return self._spec
 
     def open(self) -> Mapping[str, str]:

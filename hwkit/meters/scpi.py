@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import NoDevice, PlanError, ProtocolError, Unavailable
@@ -120,6 +121,8 @@ class ScpiMeter(PolledMeter[Scpi]):
         if accuracy and accuracy.range_w and abs(accuracy.range_w / range_w - 1) > 1e-3:
             why = f"its range is {range_w:g} W, not the {accuracy.range_w:g} W of the address"
             raise Unavailable(self.spec.name, why)
+        if accuracy and accuracy.range_w is None:
+            self._spec = replace(self._spec, accuracy=replace(accuracy, range_w=range_w))
         return {"range_w": f"{range_w:g}"}
 
     def _ask(self, wire: Scpi, deadline: float) -> list[tuple[Quantity, float | None]]:

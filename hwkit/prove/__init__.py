@@ -73,13 +73,11 @@ class ProofStopped(Exception):
 def prove(kernel: Kernel, stopped: Callable[[], bool] = lambda: False) -> Proof:
     """Ask the kernel every question of every check and compare with the reference, hit by hit.
 
-    Raises ProofStopped when `stopped`, asked before each check, says so.
+    Raises ProofStopped when `stopped`, asked before each question, says so.
     """
     checks = []
     for name, ask in CHECKS.items():
-        if stopped():
-            raise ProofStopped
-        checks.append(_run(kernel, name, ask(kernel)))
+        checks.append(_run(kernel, name, ask(kernel), stopped))
     return Proof(kernel.name, (*checks, _refusals(kernel)))
 
 
@@ -106,8 +104,12 @@ def agree(kernels: Sequence[Kernel], question: Question, piece: int = 1 << 20) -
     return [faults.get(kernel.name, Check("agree", 1)) for kernel in others]
 
 
-def _run(kernel: Kernel, name: str, questions: Sequence[Question]) -> Check:
+def _run(
+    kernel: Kernel, name: str, questions: Sequence[Question], stopped: Callable[[], bool]
+) -> Check:
     for number, question in enumerate(questions, 1):
+        if stopped():
+            raise ProofStopped
         check = _compare(kernel, name, question, None, number)
         if not check.passed:
             return check

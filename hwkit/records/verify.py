@@ -15,6 +15,7 @@ from hwkit.protocols import Basis
 from hwkit.records.record import NewerRecord, canonical, sha256
 from hwkit.records.shape import is_number
 from hwkit.sha256d import sha256d
+from hwkit.units import plain
 from hwkit.work import NONCES, Header, Job
 
 if TYPE_CHECKING:
@@ -138,6 +139,20 @@ def _figures(record: Record) -> str:
         if difference := _difference(_wordless(value), _wordless(document[name]), name):
             raise RecordError(f"does not follow from the rows: {difference}")
     return f"{len(document['figures'])} figures computed again"
+
+
+def _readings(record: Record) -> str:
+    meters = record.document.get("meters")
+    if meters is None:
+        return "no meter was there"
+    names = [meter["name"] for meter in meters]
+    if len(set(names)) < len(names):
+        raise RecordError("a meter stands there twice")
+    count = 0
+    for count, (name, *_) in enumerate(record.rows("readings"), 1):
+        if name not in names:
+            raise RecordError(f"reading {count - 1} is of {plain(name)!r:.60}, which was not there")
+    return f"{count} readings of {len(names)} meters"
 
 
 def _shares(record: Record) -> str:
@@ -270,6 +285,7 @@ CHECKS: dict[str, Callable[[Record], str]] = {
     "rows": _rows,
     "job": _job,
     "windows": _windows,
+    "readings": _readings,
     "figures": _figures,
     "shares": _shares,
     "share count": _share_count,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hwkit.harness.correction import Correction
 from hwkit.harness.plan import percent
 from hwkit.units import Figure, show
 
@@ -37,7 +38,10 @@ def energy_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if seen["idle_w"] is not None:
             yield "idle", f"{show(seen['idle_w'], 'W')}, before and after"
         for part in parts:
-            yield "instrument", _instrument(meters[part["meter"]], part["energy"])
+            meter = meters[part["meter"]]
+            yield "instrument", _instrument(meter, part["energy"])
+            if "correction" in meter:
+                yield "corrected", f"by {Correction.from_json(meter['correction'])}"
     if around := _surroundings(document):
         yield "conditions", around
 

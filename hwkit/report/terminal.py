@@ -10,10 +10,10 @@ from rich.table import Table
 
 from hwkit.harness.plan import beside, percent
 from hwkit.report.block import energy_rows
-from hwkit.units import Figure, plain
+from hwkit.units import Figure, plain, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from hwkit.harness.entry import Entry
     from hwkit.harness.session import Session
@@ -27,6 +27,8 @@ FIGURES = [
     "hashrate_per_cpu_second",
     "cycles_per_hash",
 ]
+# Details that have a line of their own.
+OWN = {"lanes", "threads", "affinity", "device", "platform", "version", "driver"}
 WIDTH = 100  # of tables that are not on a terminal
 
 
@@ -45,8 +47,7 @@ def results(session: Session, records: Sequence[Record], store: str | None) -> N
         table.add_row(*map(plain, row))
     if records:
         console.print(table)
-    for record in records:
-        _result_block(console, record)
+    _under_the_table(console, records)
     for entry in session.entries:
         if entry.state in {"unproven", "void"} or entry.run is None:
             console.print(plain(f"{entry.name}: {_how_it_ended(entry)}"), soft_wrap=True)
@@ -84,6 +85,8 @@ def record_card(record: Record) -> None:
     where = "" if pinned is None else f" on processors {pinned}"
     threads = f"{device['threads']} threads{where}"
     row("device", f"{device['name']}, {threads}, {device['basis']}{work}")
+    for name, text in _device_rows(device["details"]):
+        row(name, text)
     for name, figure in sorted(record.figures.items(), key=_place):
         row(name.replace("_", " "), f"{figure} ({percent(figure.relative)}){work}")
     counts, audit = document["counts"], document["audit"]
@@ -108,6 +111,32 @@ def record_card(record: Record) -> None:
     row("digest", record.digest)
     console.print(table)
     _caveats(console, [document])
+
+
+def _device_rows(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a driver told of the device, and how its variant was chosen."""
+    told = [str(details[key]) for key in ("device", "platform", "driver") if key in details]
+    if told:
+        yield "driven as", ", ".join(told)
+    chosen = {k: v for k, v in details.items() if k not in OWN and not isinstance(v, dict | list)}
+    if told and chosen:
+        yield "variant", ", ".join(f"{key} {value}" for key, value in chosen.items())
+    tuned = details.get("tuned")
+    if isinstance(tuned, dict):
+        raced = [
+            f"{each['variant']} {show(each['value'], 'H/s')}" for each in tuned["measured_h_s"][:3]
+        ]
+        yield "tuned", f"{tuned['on']}: {'; '.join(raced)}"
+
+
+def _under_the_table(console: Console, records: Sequence[Record]) -> None:
+    """Say which devices the addresses are, and what each J/TH stands on."""
+    for record in records:
+        device = record.document["device"]
+        for _, text in list(_device_rows(device["details"]))[:1]:
+            console.print(plain(f"{device['name']}: {text}"), soft_wrap=True, highlight=False)
+    for record in records:
+        _result_block(console, record)
 
 
 def _result_block(console: Console, record: Record) -> None:

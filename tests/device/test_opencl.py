@@ -127,3 +127,29 @@ def test_no_race_and_no_uninitialised_read(tmp_path, width, options):
     question = Question(MINED.header, HALF, range(251))
     assert json.loads(done.stdout) == [hit.nonce for hit in answer(question)]
     assert log.read_text(encoding="utf-8") == ""
+
+
+OVERFLOWING = """
+import json, sys
+from hwkit.hashers import launches, opencl_device
+launches.CAPACITY = opencl_device.CAPACITY = 16
+opencl_device.LONG_GRID = 1
+pieces = launches.Launches._pieces
+launches.Launches._pieces = lambda self, first, count, _: pieces(self, first, count, 1 << 30)
+from hwkit.hashers.hoist import uniforms
+header, width = bytes.fromhex(sys.argv[1]), int(sys.argv[2])
+device = opencl_device.Device(0, width, 8)
+found, _ = device.scan([uniforms(header[:76])], (1 << 31) - 1, 0, 1000, lambda: None)
+print(json.dumps(sorted(found[0])))
+"""
+
+
+@pytest.mark.needs(module="pyopencl")
+@pytest.mark.parametrize("width", [1, 8])
+def test_more_candidates_than_there_is_room_for(width):
+    """None is lost: the count tells, and they are asked for again."""
+    command = [sys.executable, "-c", OVERFLOWING, MINED.header.hex(), str(width)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    question = Question(MINED.header, HALF, range(1000))
+    assert json.loads(done.stdout) == [hit.nonce for hit in answer(question)]

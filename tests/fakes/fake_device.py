@@ -14,6 +14,19 @@ def crash(request, alive):
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+forked: list[int] = []
+
+
+def fork(request, alive):
+    """Start a process that keeps all files open, then crash."""
+    if forked:
+        crash(request, alive)
+    forked.append(os.fork())
+    if not forked[0]:
+        time.sleep(3600)
+    return forked[0]
+
+
 def leave(request, alive):
     os._exit(7)
 

@@ -63,7 +63,8 @@ def test_many_threads_may_ask_at_once(child):
         ("hang_for_good", [], DeviceTimeout, "fake:0: no answer for 3 s"),
         ("babble", ["\0\xff nonsense"], ProtocolError, "fake:0: answered with what is no answer"),
         ("babble", ["[1, 2, 3]"], ProtocolError, "no answer"),
-        ("babble", ['["verdict", 1]'], ProtocolError, "no answer"),
+        ("babble", ['[0, "verdict", 1]'], ProtocolError, "no answer"),
+        ("babble", ['[1, "value", 1]'], ProtocolError, "no answer"),  # of another question
         ("babble", ["7"], ProtocolError, "no answer"),
     ],
 )
@@ -105,6 +106,18 @@ def test_a_function_that_is_not_there(fakes):
     with pytest.raises(DeviceFault, match="ModuleNotFoundError"):
         absent.ask()
     absent.end()
+
+
+def test_what_it_has_started_ends_with_it(child):
+    """And does not hide how it ended: such a process holds its output open."""
+    forks = child("fork")
+    pid = forks.ask()
+    with pytest.raises(DeviceLost, match=r"crashed \(SIGSEGV\)"):
+        forks.ask(silence_s=30)
+    until = time.monotonic() + 30
+    while is_alive(pid) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not is_alive(pid)
 
 
 def test_what_a_driver_prints_is_no_answer(child):

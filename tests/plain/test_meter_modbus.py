@@ -1,16 +1,15 @@
 """Modbus meters against pymodbus' server, by TCP and on a serial line, and hostile peers."""
 
-import asyncio
 import socket
 import struct
 import subprocess
 import threading
 import time
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from meter_servers import ModbusServer
 
 from hwkit.errors import (
     DeviceFault,
@@ -54,51 +53,13 @@ def server():
     running = []
 
     def start(inputs, *, units=(1,), holdings=None, port=0, line=None):
-        from pymodbus import FramerType  # noqa: PLC0415
-        from pymodbus.server import ModbusSerialServer, ModbusTcpServer  # noqa: PLC0415
-        from pymodbus.simulator import DataType, SimData, SimDevice  # noqa: PLC0415
-
-        def data(registers):
-            # Registers that follow each other are one block; what is between is an illegal address.
-            return [
-                SimData(at, values=value, datatype=DataType.REGISTERS)
-                for at, value in sorted(registers.items())
-            ] or [SimData(60000, values=0, datatype=DataType.REGISTERS)]
-
-        empty = [SimData(60000, values=False, datatype=DataType.BITS)]
-        devices = [
-            SimDevice(unit, simdata=(empty, empty, data(holdings or {}), data(inputs)))
-            for unit in units
-        ]
-        ready = threading.Event()
-        came: dict[str, Any] = {}
-
-        async def serve():
-            if line:
-                came["server"] = ModbusSerialServer(
-                    devices, framer=FramerType.RTU, port=line, baudrate=9600
-                )
-            else:
-                came["server"] = ModbusTcpServer(devices, address=("127.0.0.1", port))
-            came["loop"] = asyncio.get_running_loop()
-            await came["server"].serve_forever(background=True)
-            if not line:
-                came["port"] = came["server"].transport.sockets[0].getsockname()[1]
-            came["over"] = asyncio.Event()
-            ready.set()
-            await came["over"].wait()
-            await came["server"].shutdown()
-
-        thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
-        thread.start()
-        assert ready.wait(PATIENCE_S)
-        running.append((came, thread))
-        return came.get("port")
+        devices = [(unit, inputs, holdings) for unit in units]
+        running.append(ModbusServer(*devices, port=port, line=line))
+        return running[-1].port
 
     def stop():
-        for came, thread in running:
-            came["loop"].call_soon_threadsafe(came["over"].set)
-            thread.join(PATIENCE_S)
+        for each in running:
+            each.stop()
         running.clear()
 
     yield start, stop

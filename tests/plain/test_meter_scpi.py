@@ -13,6 +13,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from meter_servers import Wt310
 
 from hwkit.errors import (
     DeviceFault,
@@ -30,54 +31,6 @@ from hwkit.protocols import Meter, Scope
 from hwkit.wire.scpi import number
 
 PATIENCE_S = 30  # this machine may stall
-
-
-class Wt310:
-    """A WT310 as its manual describes it: headers until told not to, items as they are set."""
-
-    def __init__(self, **values):
-        self.values = {"U": "227.37E+00", "I": "0.20434E+00", "P": "22.970E+00"}
-        self.values |= {"LAMB": "0.4944E+00", "FU": "50.001E+00", "WH": "1.2345E+00"} | values
-        self.headers = True
-        self.items = ["NONE"] * 10
-        self.count = 3
-        self.faults = ['113,"Undefined header"']  # somebody else's
-        self.heard = []
-        self.identity = "YOKOGAWA,WT310,C2PH13047V,F1.03"
-        self.ranges = {"VOLT": "300.0E+00", "CURR": "1.0E+00"}
-
-    def serve(self, stream):
-        with stream.makefile("rwb", buffering=0) as file:
-            for line in file:
-                said = self.answer(line.decode().strip())
-                if said is not None:
-                    file.write(said.encode() + b"\n")
-
-    def answer(self, line):
-        self.heard.append(line)
-        short = re.sub(r"(?<=[A-Z])[a-z]+", "", line)  # the manual's capitals are the short form
-        if short == "*IDN?":
-            return self.identity
-        if short == ":STAT:ERR?":
-            return self.faults.pop(0) if self.faults else '0,"No error"'
-        if short == ":COMM:HEAD OFF":
-            self.headers = False
-        elif short.startswith(":NUM:NORM:NUM "):
-            self.count = int(short.split()[1])
-        elif item := re.fullmatch(r":NUM:NORM:ITEM(\d+) (\w+),(\w+)", short):
-            if item[3] not in {"1", "SIGMA"}:
-                self.faults.append('222,"Data out of range"')
-            self.items[int(item[1]) - 1] = item[2]
-        elif short == ":NUM:NORM:VAL?":
-            head = ":NUMERIC:NORMAL:VALUE " if self.headers else ""
-            return head + ",".join(
-                self.values.get(name, "NAN") for name in self.items[: self.count]
-            )
-        elif which := re.fullmatch(r":INP:(VOLT|CURR):RANG\?", short):
-            return self.ranges[which[1]]
-        elif not short.startswith(":NUM:FORM"):
-            self.faults.append('113,"Undefined header"')
-        return None
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """SNMP meters against Debian's snmpd, which serves what power distribution units serve."""
 
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from meter_servers import APC, KEYS, RPDU2, Agent
 
 from hwkit.errors import (
     DeviceFault,
@@ -31,23 +29,6 @@ SNMPD = pytest.mark.needs("snmpd", module="pysnmp")
 PATIENCE_S = 30  # this machine may stall
 AGENT = Path(__file__).parents[1] / "fakes" / "pass_persist.py"
 
-APC = "1.3.6.1.4.1.318.1.1.26"
-# An AP8959 that draws 3.35 kW: hundredths of kW, tenths of kWh; outlets in W.
-RPDU2 = {
-    f"{APC}.4.3.1.5.1": ("integer", 335),
-    f"{APC}.4.3.1.9.1": ("integer", 12345),
-    f"{APC}.4.3.1.17.1": ("integer", 98),
-    f"{APC}.6.3.1.5.1": ("integer", 146),
-    f"{APC}.6.3.1.6.1": ("integer", 231),
-    f"{APC}.6.3.1.7.1": ("integer", 333),
-    f"{APC}.6.3.1.9.1": ("integer", -1),
-    f"{APC}.9.4.3.1.6.3": ("integer", 145),
-    f"{APC}.9.4.3.1.7.3": ("integer", 3321),
-    f"{APC}.9.4.3.1.11.3": ("integer", 420),
-    f"{APC}.2.1.8.1": ("string", "AP8959"),
-    f"{APC}.2.1.9.1": ("string", "ZA1234567890"),
-    f"{APC}.2.1.6.1": ("string", "v6.8.0"),
-}
 RARITAN = "1.3.6.1.4.1.13742.6"
 PX3 = {
     f"{RARITAN}.{part}": ("gauge", value)
@@ -83,57 +64,6 @@ CDU = {
     f"{SENTRY3}.2.3.1.14.1.1.4": ("integer", -1),
     f"{SENTRY3}.2.3.1.18.1.1.4": ("integer", 777),
 }
-KEYS = {"user": "meter", "auth_key": "auth-pass-phrase", "priv_key": "priv-pass-phrase"}
-
-
-class Agent:
-    """Debian's snmpd on a port of ours, with objects that a file says."""
-
-    def __init__(self, folder):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.folder = folder
-        self.process = None
-
-    def say(self, objects):
-        lines = [f".{oid} {kind} {value}\n" for oid, (kind, value) in objects.items()]
-        new = self.folder / "objects.new"
-        new.write_text("".join(lines))
-        new.rename(self.folder / "objects")
-
-    def start(self, object_id):
-        served = f"{sys.executable} {AGENT} {self.folder / 'objects'}"
-        (self.folder / "snmpd.conf").write_text(
-            f"agentaddress udp:127.0.0.1:{self.port}\n"
-            "rocommunity public 127.0.0.1\nrocommunity other 127.0.0.1 .1.3.6.1.2.1\n"
-            f'createUser meter SHA "{KEYS["auth_key"]}" AES "{KEYS["priv_key"]}"\n'
-            f'createUser sum SHA-256 "{KEYS["auth_key"]}"\n'
-            "rouser meter priv\nrouser sum auth\n"
-            f"sysObjectID .{object_id}\n"
-            + "".join(
-                f"pass_persist .1.3.6.1.4.1.{vendor} {served}\n" for vendor in (318, 13742, 1718)
-            )
-        )
-        environment = {**os.environ, "SNMP_PERSISTENT_DIR": str(self.folder), "MIBS": ""}
-        command = ["snmpd", "-f", "-C", "-c", str(self.folder / "snmpd.conf"), "-Lf"]
-        self.process = subprocess.Popen([*command, str(self.folder / "log")], env=environment)
-        deadline = time.monotonic() + PATIENCE_S
-        while "NET-SNMP version" not in self.log():
-            assert self.process.poll() is None, self.log()
-            assert time.monotonic() < deadline, self.log()
-            time.sleep(0.02)
-
-    def log(self):
-        log = self.folder / "log"
-        return log.read_text() if log.exists() else ""
-
-    def stop(self):
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-            (self.folder / "log").unlink(missing_ok=True)
-            self.process = None
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A run with meters beside it: joules of the same window as the hashes, whatever the meters do."""
 
 import json
+import math
 import re
 import subprocess
 import threading
@@ -16,6 +17,9 @@ from hypothesis import strategies as st
 from hwkit.errors import DeviceLost, NoDevice, PlanError, Unavailable, WrongHash
 from hwkit.harness import metered
 from hwkit.harness import metering as meterings
+from hwkit.harness.correction import Correction
+from hwkit.harness.corrections import Kept
+from hwkit.harness.energy import Grade, energy
 from hwkit.harness.metering import Metering, spec_from_json, spec_to_json
 from hwkit.harness.plan import Plan
 from hwkit.harness.session import Session
@@ -105,7 +109,7 @@ def honest():
     return KernelHasher.lift(ReferenceKernel(), "cpu", 1)
 
 
-def run(store, *meters, hashers=None, windows=None, **changes):
+def run(store, *meters, hashers=None, windows=None, known=(), **changes):
     """Measure to the end of the plan, or stop once there are so many windows."""
     stop = threading.Event()
 
@@ -119,7 +123,7 @@ def run(store, *meters, hashers=None, windows=None, **changes):
         }
         | changes
     )
-    with Metering(meters) as metering:
+    with Metering(meters, known) as metering:
         session = Session(plan, hashers or [honest()], store, stop, metering=metering)
 
         def tick():
@@ -205,6 +209,22 @@ def test_a_meter_that_is_read_by_hand(store):
     assert faults_of(record) == []
 
 
+def test_what_is_read_by_hand_after_a_window_closed_is_the_next_ones():
+    """Else the joules would be of a longer time than the hashes."""
+    at = time.monotonic_ns()
+
+    class Typed(EndsOnly):
+        def read(self):
+            return Reading(at, joules=1.0, took_ns=0)
+
+    watch = Watch(Metering([Typed()]), Plan(), lambda: False)
+    until = time.monotonic() + 30
+    while not watch.over("time", at + 1) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert watch.over(None, at)
+    assert not watch.over(None, at - 1)
+
+
 def test_idle_before_and_after(store):
     [record] = run(store, FakeMeter(), idle_s=0.3)
     before, after = record.document["idle"]
@@ -243,10 +263,118 @@ def test_a_meter_that_dies_costs_the_joules_and_not_the_hashes(store, fault):
 @pytest.mark.parametrize("fault", ["closed", "nonsense"])
 def test_a_meter_that_is_not_there_is_noticed_before_anything_runs(store, fault):
     good = FakeMeter(spec=replace(FakeMeter().spec, name="fake:0"))
-    with pytest.raises(Unavailable, match=r"fake:1: (connection refused|fake:1: it is no meter)"):
+    with pytest.raises(Unavailable, match=r"^fake:1: (connection refused|it is no meter)$"):
         run(store, good, FakeMeter(fault=fault))
     assert not good.is_open
     assert store.listing() == []
+
+
+def test_whatever_a_driver_raises_in_open_it_is_that_meter_that_is_not_here():
+    class Breaks(FakeMeter):
+        def open(self):
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(Unavailable, match=r"^fake:1: OSError: .*Input/output error"):
+        Metering([Breaks()]).__enter__()
+
+
+def test_a_meter_that_hangs_in_open_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(meterings, "OPEN_S", 0.1)
+
+    class Hangs(FakeMeter):
+        def open(self):
+            threading.Event().wait()
+
+    with pytest.raises(Unavailable, match=r"^fake:1: its driver did not answer within 0.1 s"):
+        Metering([Hangs()]).__enter__()
+
+
+def test_an_accuracy_of_a_range_that_nobody_knows_is_refused_before_anything_runs():
+    of_range = replace(WALL, accuracy=Accuracy(0.001, 0.001))
+    meter = FakeMeter(spec=of_range)
+    with pytest.raises(PlanError, match="range=, in W"):
+        Metering([meter]).__enter__()
+    assert not meter.is_open
+
+
+def test_what_hangs_in_read_and_in_close_does_not_keep_us(monkeypatch):
+    monkeypatch.setattr(meterings, "CLOSE_S", 0.1)
+    closed, hung = threading.Event(), threading.Event()
+
+    class Hangs(FakeMeter):
+        def read(self):
+            hung.set()
+            threading.Event().wait()
+
+        def close(self):
+            threading.Event().wait()
+
+    class Cut(FakeMeter):
+        def read(self):
+            closed.wait()
+            raise DeviceLost("fake:2: closed")
+
+        def close(self):
+            closed.set()
+
+    other = Cut(spec=replace(WALL, name="fake:2"))
+    with Metering([Hangs(), other]):
+        assert hung.wait(30)
+    assert closed.wait(30), "who is read is cut short, and not waited for first"
+
+
+ODD: list[Any] = [{"watts": "100"}, {"watts": True}, {"watts": 1j}, {"watts": [1.0]}]
+ODD += [{"at": None}, {"at": 1.5}, {"at": 1 << 63}, {"flags": (1,)}, {"took_ns": 0.1}]
+
+
+@pytest.mark.parametrize("came", [None, 1.0, *(Reading(**{"at": 0} | odd) for odd in ODD)])
+def test_what_is_no_reading_is_a_fault_and_the_next_is_asked_for(came):
+    class Odd(FakeMeter):
+        def read(self):
+            self.reads += 1
+            return came if self.reads % 2 else super().read()
+
+    with Metering([Odd()]) as metering:
+        [seen] = metering.sampled
+        until = time.monotonic() + 30
+        while not (seen.readings and seen.faults) and time.monotonic() < until:
+            time.sleep(0.01)
+    assert {reading.watts for reading in seen.readings} != {None}
+    assert "fake:1: its driver returned no reading" in seen.faults[0][1]
+
+
+@pytest.mark.parametrize("watts", [math.nan, math.inf, -math.inf, 10**400])
+def test_what_is_no_number_is_absent_and_the_record_is_whole(store, watts):
+    reads = iter(range(10**9))
+    meter = FakeMeter(lambda now: watts if next(reads) % 10 == 3 else about_100(now))
+    [record] = run(store, meter)
+    assert faults_of(record) == []
+    flagged = [reading for _, reading in record.read("readings") if reading.flags]
+    assert {(each.watts, each.flags) for each in flagged} == {(None, ("watts absent",))}
+    assert record.figures["power"].value == pytest.approx(100, rel=1e-3)
+
+
+def test_a_meter_whose_step_is_known_once_it_was_read(store):
+    """As of one read by hand: what is in the record at the end is what the figures stand on."""
+
+    class Learns(FakeMeter):
+        def read(self):
+            self.spec = replace(self.spec, quantum_w=7.0)
+            return super().read()
+
+    [record] = run(store, Learns())
+    assert record.document["meters"][0]["quantum_w"] == 7.0
+    assert "power step" in record.document["metered"][0]["energy"]["terms"]
+    assert faults_of(record) == []
+
+
+def test_the_meters_watch_the_whole_warm_up(store):
+    meter = FakeMeter()
+    [record] = run(store, meter, warmup_s=1.0, time_s=0.3)
+    first = next(record.read("readings"))[1].at
+    windows = list(record.read("windows"))
+    assert windows[0].opened - first >= 0.9e9
+    assert windows[0].opened - record.document["began_ns"] < 1.9e9, "it warmed up twice"
 
 
 def test_stopped_in_the_middle_it_leaves_what_was_measured(store):
@@ -266,6 +394,69 @@ def test_readings_that_were_changed_are_found(store, resealed):
     assert any("does not follow from the rows" in fault for fault in faults_of(forged))
     gone = replace(record, chunks=record.chunks | {"readings": [Chunk.of("readings", rows)]})
     assert faults_of(gone)
+
+
+GOOD = MeterSpec("good:1", Scope.WALL, Provenance.METER, Accuracy(0.002), model="Good")
+OFF = Kept("fake:1", "Fake 3000", "7", Correction(1.02, 0.0005, GOOD, "2026-01-31", 100.0))
+
+
+def test_a_meter_that_reads_2_percent_too_much_is_put_right(store):
+    [record] = run(store, FakeMeter(lambda now: 1.02 * about_100(now)), known=[OFF])
+    [meter] = record.document["meters"]
+    assert meter["correction"] == OFF.correction.to_json()
+    [seen] = record.document["metered"]
+    windows = list(record.read("windows"))
+    time_s = (windows[-1].closed - windows[0].opened) / 1e9
+    hashes = sum(window.hashes for window in windows)
+    for name, truth in (("power", 100), ("efficiency", 100 * time_s / hashes * 1e12)):
+        figure = record.figures[name]
+        assert figure.lo <= truth <= figure.hi
+        assert 2 * 0.002 / 3**0.5 <= figure.relative < 2 * 0.01 / 3**0.5 / 2  # not the own class
+    assert record.figures["power"].value == pytest.approx(100, rel=1e-3)
+    watts = [reading.watts for _, reading in record.read("readings")]
+    assert watts == pytest.approx([102] * len(watts), rel=1e-3)  # raw as ever
+    assert seen["energy"]["joules"] == pytest.approx(
+        100 * (seen["energy"]["closed"] - seen["energy"]["opened"]) / 1e9, rel=1e-3
+    )
+    assert faults_of(record) == []
+    assert not {"DistantCorrection", "UncheckedMeter"} & names_of(record)
+
+
+def test_a_correction_that_was_changed_in_a_record_is_found(store, resealed):
+    [record] = run(store, FakeMeter(lambda now: 1.02 * about_100(now)), known=[OFF], idle_s=0.2)
+
+    def change(document):
+        document["meters"][0]["correction"]["factor"] = 1.1
+
+    assert any("does not follow" in fault for fault in faults_of(resealed(record, change)))
+
+    def remove(document):
+        del document["meters"][0]["correction"]
+
+    assert any("does not follow" in fault for fault in faults_of(resealed(record, remove)))
+
+    def break_it(document):
+        document["meters"][0]["correction"] = {"factor": "much"}
+
+    assert any("makes no sense" in fault for fault in faults_of(resealed(record, break_it)))
+    assert record.document["metered"][0]["idle_w"] == pytest.approx(100, rel=1e-3)
+
+
+def test_a_correction_of_another_instrument_is_not_taken(store):
+    other = replace(OFF, serial="8")
+    [record] = run(store, FakeMeter(), known=[other], time_s=0.3)
+    assert "correction" not in record.document["meters"][0]
+    assert record.figures["power"].value == pytest.approx(100, rel=1e-3)
+
+
+def test_a_correction_that_is_old_or_of_another_load_is_a_caveat(store):
+    old = replace(OFF.correction, on="2020-01-31", power_w=400.0)
+    [record] = run(store, FakeMeter(), known=[replace(OFF, correction=old)], time_s=0.3)
+    assert {"OldCorrection", "DistantCorrection"} < names_of(record)
+    [distant] = [c for c in record.document["caveats"] if c["caveat"] == "DistantCorrection"]
+    assert distant["power_w"] == 400
+    assert distant["at_w"] == pytest.approx(100 / 1.02, rel=1e-3)
+    assert faults_of(record) == []
 
 
 def test_a_meter_that_sends_by_itself_is_heard_as_fast_as_it_sends():
@@ -331,6 +522,23 @@ def test_nothing_is_drawn_where_stderr_is_no_terminal(store, capfd):
         with Live(session) as live:
             session.run(live.tick, 0.02)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("rate", "flagged"), [(1.0, False), (1.2, True), (0.8, True), (1.0001, False)]
+)
+def test_stamps_that_drift_against_their_arrival(monkeypatch, rate, flagged):
+    """A counter beside a clock that runs a fifth too fast would give a sixth too little."""
+    clock = [0]
+    monkeypatch.setattr(time, "monotonic_ns", lambda: clock[0])
+    [seen] = Metering([FakeMeter(spec=replace(WALL, interval_s=1.0))]).sampled
+    for second in range(60):
+        stall_s = 3 if 20 <= second < 23 else 0  # of ours, and then they come all at once
+        clock[0] = (second + stall_s) * 10**9
+        seen.take(Reading(round(second * rate * 1e9), joules=100.0 * second))
+    assert any("clock" in reading.flags for reading in seen.readings) == flagged
+    grade = energy(seen.readings, seen.spec, 5 * 10**9, 40 * 10**9).grade
+    assert (grade is Grade.FULL) != flagged
 
 
 def test_a_meter_named_twice():

@@ -1,7 +1,6 @@
 """Meters over MQTT, against Debian's mosquitto on loopback, and against what is no broker."""
 
 import itertools
-import json
 import socket
 import subprocess
 import threading
@@ -10,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from meter_servers import Broker
 
 from hwkit import plugins
 from hwkit.errors import (
@@ -38,47 +38,6 @@ SENSOR = {
 PLUG = {"current": 1.52, "energy": 12.03, "linkquality": 120, "power": 349.5, "state": "ON"} | {
     "voltage": 231
 }
-
-
-class Broker:
-    """A mosquitto of the test's own."""
-
-    def __init__(self, folder, *lines):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.config = folder / "mosquitto.conf"
-        self.config.write_text(
-            "\n".join([f"listener {self.port} 127.0.0.1", "persistence false", *lines, ""])
-        )
-        self.process = None
-        self.start()
-
-    def start(self):
-        self.process = subprocess.Popen(
-            ["mosquitto", "-c", self.config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + WAIT_S
-        while time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
-                return
-            assert self.process.poll() is None, "mosquitto ended"
-            time.sleep(0.02)
-        pytest.fail("mosquitto does not listen")
-
-    def stop(self):
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-
-    def publish(self, topic, payload, *, retain=False, login=None):
-        """Return when the broker has it (QoS 1)."""
-        from paho.mqtt.publish import single  # noqa: PLC0415
-
-        if not isinstance(payload, bytes):
-            payload = json.dumps(payload).encode()
-        user: Any = None if login is None else {"username": login[0], "password": login[1]}
-        single(topic, payload, 1, retain, "127.0.0.1", self.port, auth=user)
 
 
 @pytest.fixture

@@ -89,9 +89,9 @@ def test_every_device_is_listed_or_its_absence_explained(behave, all_are_right):
     here = {each.spec.name: each.spec for each in found if isinstance(each, Hasher)}
     absent = [(each.address, each.why) for each in found if isinstance(each, NoDevice)]
     assert {name: spec.resource for name, spec in here.items()} == {
-        "opencl:0": "opencl:0",
+        "opencl:0": "opencl",  # nobody tells where it is: it may be listed twice
         "opencl:1": "cpu",  # it takes turns with the processor's kernels
-        "opencl:6": "opencl:6",
+        "opencl:6": "opencl",
     }
     assert here["opencl:1"].details["width"] == 16
     assert here["opencl:0"].details["device"] == "Fake GPU 9000"
@@ -262,7 +262,7 @@ def test_a_crash_ends_the_run(gpu):
 def test_a_device_that_hangs_is_ended_after_stop(gpu):
     stop = threading.Event()
     threading.Timer(2.0, stop.set).start()
-    with pytest.raises(DeviceTimeout, match=r"silent 1\.5 s after it was to stop"):
+    with pytest.raises(DeviceTimeout, match=r"at work 1\.[5-9]\d* s after it was to stop"):
         list(gpu("hangs_at_work").run(JOB, stop))
 
 

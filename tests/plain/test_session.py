@@ -67,6 +67,19 @@ def test_an_honest_hasher_leaves_a_record_that_verifies(store):
     assert record.figures["hashrate_per_cpu_second"].value > 1000
 
 
+def test_windows_begin_and_end_where_scans_do(store, monkeypatch):
+    """A device that is starved answers after several windows' time: none of them is empty."""
+
+    class Starved(ReferenceKernel):
+        def scan(self, header, target, nonces, versions=()):
+            time.sleep(0.3)
+            return super().scan(header, target, nonces, versions)
+
+    (entry,) = run(store, honest(Starved()), turn_s=0.05, windows=3)
+    assert [window for window in entry.windows if not window.hashes] == []
+    assert [finding for finding in verify(store.get(entry.run.id)) if not finding.passed] == []
+
+
 def test_what_a_card_tells_is_recorded_beside(store, monkeypatch):
     told = {"clock_hz": 1.98e9, "slowed_by": ["SwPowerCap", "GpuIdle"]}
     monkeypatch.setattr(probes, "probe", lambda pci: told if pci == "0000:65:00.0" else {})

@@ -109,12 +109,15 @@ def test_what_is_plausible_is_not_doubted():
 def test_more_power_than_volts_by_amperes():
     read = [reading(0, watts=3350.0, volts=230.0, amperes=1.48)]
     assert refused(read) == [("volt-amperes", True)]
+    read = [reading(0, watts=3.35, volts=230.0, amperes=14.8)]
+    assert refused(read, nameplate=None) == [("volt-amperes", True)], "kilowatts"
     assert refused([reading(0, watts=3350.0, power_factor=1.2)]) == [("power factor", True)]
 
 
 def test_mains_beyond_a_tenth_is_a_caveat():
     read = [reading(0, watts=3350.0, volts=195.0)]
     assert refused(read, nominal=230.0) == [("mains", False)]
+    assert refused([reading(0, watts=3350.0, volts=0.0)]) == [("mains", False)]
     assert refused(read) == [], "208 V it may be"
     assert refused([reading(0, watts=3350.0, volts=150.0)]) == [("mains", False)]
     assert refused([reading(0, watts=3350.0, volts=12.0)], spec(scope=Scope.DEVICE)) == []

@@ -1,0 +1,200 @@
+"""Meters on a terminal: live while they are read, and what they have said."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from hwkit.harness.efficiency import power_of
+from hwkit.harness.energy import Energy, energy
+from hwkit.harness.plan import duration, percent
+from hwkit.units import Figure, plain, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hwkit.harness.correction import Comparison, Correction
+    from hwkit.harness.metering import Sampled
+    from hwkit.protocols import Reading
+
+LOOK_S = 0.5  # between two drawings
+RECENT = 12  # readings that the power of a bare counter is the mean of
+FEW = 20  # of the readings may be new before the energy is computed again: a day costs a second
+COLUMNS = ("meter", "power", "V", "A", "PF", "energy", "interval", "99 %", "most", "faults")
+
+
+class MetersLive:
+    """A table on stderr that follows meters; nothing where stderr is no terminal."""
+
+    def __init__(self, sampled: Sequence[Sampled]) -> None:
+        """Follow these meters."""
+        self._followed = [Followed(each) for each in sampled]
+        self._began = time.monotonic()
+        self._look_at = 0.0
+        self._live = (
+            Live(console=Console(stderr=True, markup=False), auto_refresh=False, transient=True)
+            if sys.stderr.isatty()
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        """Show the table."""
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take it away again."""
+        if self._live:
+            self._live.stop()
+
+    def tick(self) -> None:
+        """Draw it anew, where it is time."""
+        if self._live and time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_S
+            self._live.update(self.table(), refresh=True)
+
+    def table(self) -> Table:
+        """Return what there is to see now."""
+        title = f"{duration(time.monotonic() - self._began)}, Ctrl-C ends it"
+        table = Table(title=title, box=None, title_justify="left", pad_edge=False)
+        for name in COLUMNS:
+            table.add_column(name, justify="left" if name == "meter" else "right")
+        for each in self._followed:
+            table.add_row(*map(plain, each.cells()))
+        return table
+
+
+class Followed:
+    """A meter and its energy so far, computed ever more rarely: a long watch stays cheap."""
+
+    def __init__(self, sampled: Sampled) -> None:
+        """Follow one meter."""
+        self._sampled = sampled
+        self._again_at = 0
+        self._energy: Energy | None = None
+
+    @property
+    def energy(self) -> Energy | None:
+        """The energy since the first reading; None while there are not two."""
+        count, span = len(self._sampled.readings), self._sampled.span
+        if span is not None and count >= self._again_at:
+            self._again_at = count + max(1, count // FEW)
+            self._energy = energy(self._sampled.readings, self._sampled.spec, *span)
+        return self._energy
+
+    def cells(self) -> Iterator[str]:
+        """Yield the cells of COLUMNS."""
+        sampled, seen = self._sampled, self.energy
+        last = sampled.readings[-1] if sampled.readings else None
+        watts = watts_now(sampled)
+        yield sampled.spec.name
+        yield "-" if watts is None else show(watts, "W")
+        for name in ("volts", "amperes", "power_factor"):
+            value = getattr(last, name, None)
+            yield "-" if value is None else f"{value:.4g}"
+        yield "-" if seen is None else _joules(seen)
+        polling = seen and seen.polling
+        for name in ("median_s", "p99_s", "largest_s"):
+            value = getattr(polling, name, None)
+            yield "-" if value is None else f"{value:.3g} s"
+        yield str(len(sampled.faults))
+
+
+def watts_now(sampled: Sampled) -> float | None:
+    """Return the power last read, of a bare counter the mean of its last readings."""
+    recent = sampled.readings[-RECENT:]
+    if not recent or recent[-1].watts is not None:
+        return recent[-1].watts if recent else None
+    first, last = min(r.at for r in recent), max(r.at for r in recent)
+    if sampled.spec.interval_s is None or first >= last:
+        return None
+    seen = energy(recent, sampled.spec, first, last)
+    return None if seen.joules is None else seen.joules / seen.time_s
+
+
+def summary(sampled: Sampled) -> Iterator[tuple[str, str]]:
+    """Yield name and text of what a meter has said."""
+    seen = Followed(sampled).energy
+    told = " ".join(filter(None, (sampled.told.get(key) for key in ("model", "serial"))))
+    yield "meter", ", ".join(filter(None, [sampled.spec.name, sampled.spec.scope.value, told]))
+    power = None if seen is None else power_of(seen)
+    if power is not None:
+        yield "power", f"{power[0]} ({power[1].dominant})"
+    if seen is not None and seen.source is not None:
+        by = f"in {duration(seen.time_s)}, by its {seen.source.value}"
+        yield "energy", f"{_joules(seen)} {by}{'; accuracy unchecked' * seen.unchecked}"
+    if sampled.readings and (now := _now(sampled.readings[-1])):
+        yield "last", now
+    readings = f"{len(sampled.readings)}"
+    if seen is not None:
+        readings += f", {seen.polling}; {100 * seen.coverage:.3g} % of the time seen"
+    yield "readings", readings
+    for finding in seen.findings if seen else ():
+        yield finding.kind, finding.text
+    for what, times in faults(sampled).items():
+        yield "fault", f"{times} times: {what}"
+
+
+def comparison(found: Comparison, kept: Correction | None, against: str | None) -> Iterator[str]:
+    """Yield the lines of two meters held against each other; `against` is why nothing is kept."""
+    a, b = found.a.specs[0].name, found.b.specs[0].name
+    times = f"{found.factor.value:.5g} times what {b} reads, ±{percent(found.factor.relative)}"
+    yield f"{a} reads {times} at {show(found.power_w, 'W')}, in {duration(found.a.time_s)}"
+    yield f"  {found.budget.dominant}; the classes come beside"
+    if found.contradiction:
+        yield "! That is more than both classes allow: one of the meters is out of its own."
+    if kept is None:
+        yield f"Not kept: {against}"
+    else:
+        yield f"Kept: {a} is corrected by {kept}"
+        yield f"Next: hwkit bench --meter {a} · hwkit meter forget {a}"
+
+
+def faults(sampled: Sampled) -> dict[str, int]:
+    """Return what went wrong, and how often."""
+    found: dict[str, int] = {}
+    for _, what in sampled.faults:
+        found[what] = found.get(what, 0) + 1
+    return found
+
+
+def document(sampled: Sampled) -> dict[str, Any]:
+    """Return what a meter has said as --json prints it."""
+    seen = Followed(sampled).energy
+    power = None if seen is None else power_of(seen)
+    last = sampled.readings[-1] if sampled.readings else None
+    return {
+        **sampled.to_json(),
+        "readings": len(sampled.readings),
+        "energy": seen and seen.to_json(),
+        "power": power and power[0].to_json(),
+        "last": last and {name: getattr(last, name) for name in UNITS},
+        "faults": faults(sampled),
+    }
+
+
+UNITS = {
+    "watts": "W",
+    "volts": "V",
+    "amperes": "A",
+    "power_factor": "PF",
+    "hertz": "Hz",
+    "joules": "J",
+}
+
+
+def _now(reading: Reading) -> str:
+    values = ((getattr(reading, name), unit) for name, unit in UNITS.items())
+    return ", ".join(f"{value:.7g} {unit}" for value, unit in values if value is not None)
+
+
+def _joules(seen: Energy) -> str:
+    if seen.joules is None:
+        return "-"
+    return str(Figure(seen.joules, seen.joules - 2 * seen.u, seen.joules + 2 * seen.u, "J"))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 IMPOSSIBLE_Z = 7.0  # by chance once in 10^7 at most (no share where 16 are due)
 STEADY = 0.02
 CLOCK_FALL = 0.05
+CARDS = ("gpu:", "opencl")  # resources far faster than the processor that audits them
 FEW_HITS = 5  # with so few, nearly half could be missing
 FULL_SHARE = 0.95
 
@@ -96,6 +97,7 @@ def summarise(
     wiring: Wiring | None = None,
     partners: Partners | None = None,
     nominal_v: float | None = None,
+    card: bool = False,
 ) -> Summary:
     """Compute every figure and caveat from the rows alone. Without hashes there is no hashrate.
 
@@ -156,7 +158,7 @@ def summarise(
         (
             *_caveats(windows, rate, at_once, quota, (precision, looked_at), audited=audited),
             *of_the_place(at_once, cores, core_types, quota),
-            *([caveats.ThinAudit(audit["hits"])] if audited and audit["hits"] < FEW_HITS else []),
+            *([caveats.ThinAudit(audit["hits"])] if card and audit["hits"] < FEW_HITS else []),
             *held_back(probes),
             *of_meters,
         ),
@@ -204,6 +206,7 @@ def conditions(document: dict[str, Any]) -> dict[str, Any]:
         "wiring": wiring and Wiring.from_json(wiring),
         "partners": partners and Partners.from_json(partners),
         "nominal_v": document.get("conditions", {}).get("mains_v"),
+        "card": str(device["resource"]).startswith(CARDS),
     }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 GAP = 3.0  # intervals without a reading that are still interpolated
 STUCK = 10.0  # update periods with one and the same value
+FEW_MOVES = 3  # that could be multiples of anything
 FEW = 10  # intervals from which a median is believed against the meter's own word
 MOST_W, MOST_J = 1e9, 1e18  # a gigawatt, and thirty years of it: beyond, a number is no reading
 LEAP = 100.0  # times the usual power: with nothing else to go by, more is no rise, no reading
@@ -262,15 +263,28 @@ class Readings:
         """
         if self.spec.provenance is Provenance.NAMEPLATE:
             return
+        step = self.spec.quantum_w
+        step = _common_step(watts) if step is None else step
         for same in _runs(watts):
             (start, value), (end, _) = same[0], same[-1]
-            coarse = self.power.step >= 1e-3 * value
-            if coarse or not STUCK * max(self.interval_s, self.spec.averaging_s) < end - start:
+            if (
+                step >= 1e-3 * value
+                or not STUCK * max(self.interval_s, self.spec.averaging_s) < end - start
+            ):
                 continue
             counted = self.counter.energy(start, end)
             told = value * (end - start)
             if abs(counted - told) > 2 * self.counter.step + 0.02 * told:
                 self._at("stuck", start, end, f"{value:g} W and no other for {end - start:.0f} s")
+
+
+def _common_step(samples: Sequence[tuple[float, float]]) -> float:
+    """Return the step that all moves are multiples of; 0 where there is none, or too few moves."""
+    moves = [abs(b - a) for (_, a), (_, b) in pairwise(samples) if b != a]
+    least = min(moves, default=0.0)
+    if len(moves) < FEW_MOVES or any(abs(move / least % 1 - 0.5) < 0.49 for move in moves):
+        return 0.0
+    return least
 
 
 def _range(spec: MeterSpec) -> float | None:

@@ -68,6 +68,14 @@ def test_a_quiet_run_has_no_caveats():
     assert caveats([window(n, 1e6 * draw.gauss(1, 0.005)) for n in range(40)]) == {}
 
 
+def test_what_an_audit_of_a_card_saw_too_little_of_is_said():
+    """A processor scans so little of its work again that a loss may pass."""
+    windows = [window(n) for n in range(20)]
+    assert caveats(windows, card=True)["ThinAudit"]["hits"] == 0
+    seen = [Audit(0, 0, b"", 0, 1000, 5)]
+    assert "ThinAudit" not in {type(c).__name__ for c in summary(windows, seen, card=True).caveats}
+
+
 def test_few_windows_is_said_with_the_confidence_that_they_bear():
     assert caveats([window(n) for n in range(3)])["FewWindows"]["confidence"] == 0.75
 

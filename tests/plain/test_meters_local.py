@@ -37,7 +37,8 @@ def one(address) -> Any:
 @pytest.fixture
 def nvml(monkeypatch) -> Any:
     """A driver with an H100 and a GTX that has no energy counter, in the library's place."""
-    spec = importlib.util.spec_from_file_location("pynvml", FAKES / "pynvml.py")
+    # The file is not called as the real one is: its folder is on the path.
+    spec = importlib.util.spec_from_file_location("pynvml", FAKES / "fake_nvml.py")
     assert spec
     assert spec.loader
     library: Any = importlib.util.module_from_spec(spec)

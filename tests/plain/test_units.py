@@ -29,7 +29,7 @@ def around(value, U, unit="H/s"):  # noqa: N803 - the symbol of the GUM
         (around(3e21, 1e20), "3000 ± 100 EH/s"),  # above the greatest
         (around(0, 0), "0.000 ± 0.000 H/s"),
         (around(25.61, 0, "J/TH"), "25.610 ± 0.000 J/TH"),
-        (around(21_500, 300, "J/TH"), "21500 ± 300 J/TH"),  # no prefix on a quotient
+        (around(21_500, 300, "J/TH"), "21.50 ± 0.30 kJ/TH"),
         (around(0.30, 0.02, "1"), "0.300 ± 0.020 1"),
     ],
 )

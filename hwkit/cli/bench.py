@@ -145,7 +145,7 @@ def command(
     if time_s is not None or precision is not None:
         plan = plan.with_precision(precision)  # a time alone is used up
     asked = precision is not None or preset is not None  # the default may be out of reach
-    foreseen = bench.foresee(plan, expect, store, asked=asked)
+    foreseen = bench.foresee(plan, expect, store, asked=asked, corrected=not no_corrections)
     estimate = plan.estimate([hasher.spec.name for hasher in bench.hashers], bench.chain)
     lines = [plain(line) for line in (estimate, *(each.text for each in foreseen))]
     if only_plan:

@@ -98,14 +98,16 @@ def summarise(
     partners: Partners | None = None,
     nominal_v: float | None = None,
     card: bool = False,
+    silent: Mapping[str, tuple[int, str]] | None = None,
 ) -> Summary:
     """Compute every figure and caveat from the rows alone. Without hashes there is no hashrate.
 
     `threads` may be more than the processors that are `usable` to them, which are of so many
     `cores`, of `core_types`; `quota` is how many processors' worth of time there is. Each is None
     where it is unknown. `metered` are the meters with their readings, `idle` the stretches in which
-    they watched the device idle, `unsettled` why a warm-up ended that had to, `probes` what a card
-    or a sensor told beside; the rest is as results() takes it.
+    they watched the device idle, `silent` how often one did not read and what it was last,
+    `unsettled` why a warm-up ended that had to, `probes` what a card or a sensor told beside; the
+    rest is as results() takes it.
     """
     counts = {
         "windows": len(windows),
@@ -132,6 +134,7 @@ def summarise(
     )
     around = sampled(probes)
     of_meters = [caveat for result in seen for caveat in result.caveats()]
+    of_meters += [caveats.MeterSilent(name, *said) for name, said in (silent or {}).items()]
     if counts["hashes"] == 0:
         return Summary(_energetic(seen), counts, None, audit, tuple(of_meters), tuple(seen), around)
     rate = _interval([wall_rate(window) for window in windows])
@@ -206,6 +209,11 @@ def conditions(document: dict[str, Any]) -> dict[str, Any]:
         "wiring": wiring and Wiring.from_json(wiring),
         "partners": partners and Partners.from_json(partners),
         "nominal_v": document.get("conditions", {}).get("mains_v"),
+        "silent": {
+            meter["name"]: (int(meter["faults"]["times"]), str(meter["faults"]["last"]))
+            for meter in document.get("meters", [])
+            if "faults" in meter
+        },
         "card": str(device["resource"]).startswith(CARDS),
     }
 

@@ -87,6 +87,7 @@ class MqttMeter:
             Provenance.METER,
             interval_s=number_of(address, "interval", 10.0),  # Tasmota's shortest TelePeriod
             quantum_j=QUANTA_J.get(profile),
+            unasked=True,
         )
 
     @property

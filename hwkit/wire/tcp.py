@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import select
 import socket
 import time
@@ -59,6 +60,41 @@ def connect(places: list[tuple[int, tuple[str, int]]], deadline: float) -> socke
         except OSError as error:
             last = error
             stream.close()
+        else:
+            return stream
+    raise unreachable(places[0][1], last) from last
+
+
+async def resolve_async(
+    host: str, port: int, kind: socket.SocketKind
+) -> list[tuple[int, tuple[str, int]]]:
+    """Do as resolve does; what a name stands for is asked on another thread."""
+    try:
+        found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, resolve, host, port, kind)
+    return [(family, place) for family, _, _, _, place in found]  # type: ignore[misc]
+
+
+async def connect_async(
+    places: list[tuple[int, tuple[str, int]]], deadline: float
+) -> socket.socket:
+    """Do as connect does; the stream does not block."""
+    last: OSError | None = None
+    for left, (family, place) in zip(range(len(places), 0, -1), places, strict=True):
+        stream = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            stream.settimeout(0)
+            async with asyncio.timeout((deadline - time.monotonic()) / left):
+                await asyncio.get_running_loop().sock_connect(stream, place)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            last = error
+            stream.close()
+        except asyncio.CancelledError:
+            stream.close()
+            raise
         else:
             return stream
     raise unreachable(places[0][1], last) from last

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from typing import Any, NoReturn
+from typing import Any
 
 from hwkit.errors import ProtocolError
 
@@ -46,6 +46,7 @@ _UNFINISHED = re.compile(r'[ \t\r\n]*+(?:"|[\w.+-]*+\Z)', re.ASCII)  # what _TOK
 _ODD = re.compile(r'(\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})|\\(.)|"', re.DOTALL)
 _CLOSES = {"{": "}", "[": "]"}
 _WORDS = {"true": True, "false": False, "null": None}
+_STRICT = json.JSONDecoder(parse_constant=int)  # Python takes NaN for JSON; int refuses it
 _LENIENT = json.JSONDecoder(strict=False)
 _NO_NUMBER = {"nan", "inf", "infinity"}
 
@@ -63,7 +64,7 @@ def loads(raw: bytes, peer: str = "answer") -> tuple[Any, tuple[str, ...]]:
     repairs: Counter[str] = Counter()
     text, nul = opened(raw, repairs)
     try:
-        document = json.loads(text, parse_constant=_refuse)
+        document = _STRICT.decode(text)
     except (ValueError, RecursionError):
         document = _Reader(text, repairs).document(raw, peer, cut=nul)
     return document, named(repairs)
@@ -207,11 +208,11 @@ class _Reader:
 
     def _string(self, text: str) -> str:
         try:
-            return str(json.loads(text))
+            return str(_STRICT.decode(text))
         except ValueError:
             mended = f'"{_ODD.sub(self._plain, text[1:-1])}"'
         try:
-            return str(json.loads(mended))
+            return str(_STRICT.decode(mended))
         except ValueError:
             self._note(RAW_NEWLINE)
             return str(_LENIENT.decode(mended))
@@ -228,7 +229,3 @@ def _note_rest(rest: str, repairs: Counter[str]) -> None:
     if rest:
         document = rest[0] in _CLOSES or rest.startswith(("STATUS=", "CMD="))
         repairs[SECOND_DOCUMENT if document else TRAILING_GARBAGE] += 1
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(name)

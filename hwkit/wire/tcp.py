@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import socket
 import time
@@ -107,7 +108,8 @@ def unreachable(place: tuple[str, int], error: OSError | None) -> HwkitError:
         return DeviceTimeout(f"{where}: nothing answers there")
     if isinstance(error, PermissionError):
         return NotPermitted(where, f"the system forbids it: {error.strerror}")
-    why = error.strerror.lower() if error and error.strerror else "it cannot be reached"
+    # Not strerror: asyncio has words of its own there.
+    why = os.strerror(error.errno).lower() if error and error.errno else "it cannot be reached"
     return NoDevice(where, f"{why}: is it on, its network interface enabled, the port right?")
 
 

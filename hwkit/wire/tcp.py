@@ -56,8 +56,8 @@ def connect(places: list[tuple[int, tuple[str, int]]], deadline: float) -> socke
         try:
             # Each place gets its share: a dead IPv6 route must not use up IPv4's time.
             stream.settimeout(max((deadline - time.monotonic()) / left, 0.001))
-            stream.connect(place)
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            stream.connect(place)
         except OSError as error:
             last = error
             stream.close()
@@ -87,9 +87,9 @@ async def connect_async(
         stream = socket.socket(family, socket.SOCK_STREAM)
         try:
             stream.settimeout(0)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             async with asyncio.timeout((deadline - time.monotonic()) / left):
                 await asyncio.get_running_loop().sock_connect(stream, place)
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             last = error
             stream.close()
@@ -108,6 +108,8 @@ def unreachable(place: tuple[str, int], error: OSError | None) -> HwkitError:
         return DeviceTimeout(f"{where}: nothing answers there")
     if isinstance(error, PermissionError):
         return NotPermitted(where, f"the system forbids it: {error.strerror}")
+    if isinstance(error, ConnectionResetError):
+        return NotPermitted(where, "it takes a connection and drops it: may this machine have one?")
     # Not strerror: asyncio has words of its own there.
     why = os.strerror(error.errno).lower() if error and error.errno else "it cannot be reached"
     return NoDevice(where, f"{why}: is it on, its network interface enabled, the port right?")

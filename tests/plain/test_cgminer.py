@@ -1,6 +1,7 @@
 """The cgminer API's client: what it sends, and what it makes of each way a miner may answer."""
 
 import asyncio
+import errno
 import json
 import socket
 import struct
@@ -17,7 +18,7 @@ from hwkit.errors import (
     ProtocolError,
     Unavailable,
 )
-from hwkit.wire import cgminer, turns
+from hwkit.wire import cgminer, tcp, turns
 from hwkit.wire.cgminer import Denied, Status, Truncated, parse, poll
 
 HOST = "127.0.0.1"
@@ -220,6 +221,13 @@ def test_a_miner_that_is_not_there_is_no_device(ask):
         ask(HOST, "summary", port=port, deadline_s=PATIENCE_S)
     with pytest.raises(NoDevice, match="no such host"):
         ask("no..host", "summary", deadline_s=PATIENCE_S)
+
+
+def test_a_reset_while_connecting_is_no_lack_of_a_device():
+    # A race that a test cannot arrange: the peer resets before it has been asked.
+    error = tcp.unreachable((HOST, 4028), ConnectionResetError(errno.ECONNRESET, "asyncio's words"))
+    assert isinstance(error, NotPermitted)
+    assert "takes a connection and drops it" in str(error)
 
 
 def test_a_name_is_looked_up(ask, peer):

@@ -76,7 +76,7 @@ def test_joined_commands_are_lists_of_one_under_their_names(answers):
     ("raw", "document", "repairs"),
     [
         (b"VERSION,API=3.7|\n\0", {"VERSION": [{"API": "3.7"}]}, ()),
-        # bfgminer 5.5.0 leaves the comma of a pool's user as it is.
+        # api.c escapes what a user may have written, and not what a driver says.
         (
             b"POOL=0,User=a,up\\|w\\=1,Diff=2|\0",
             {"POOLS": [{"POOL": "0", "User": "a,up|w=1", "Diff": "2"}]},

@@ -274,7 +274,7 @@ class Connection(asyncio.BufferedProtocol):
         self._answer(number, result=True)
 
     def _transactions(self, number: object, _: list[Any]) -> None:
-        """Tell none: bfgminer asks for those of each clean job, and calls an empty list a mismatch."""
+        """Tell none: bfgminer asks with each clean job, and calls an empty list a mismatch."""
         self._refuse(number, OTHER, "this job has no transactions that could be told")
 
     def _ping(self, number: object, _: list[Any]) -> None:

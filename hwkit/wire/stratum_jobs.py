@@ -54,11 +54,11 @@ class Sent:
     ntime: int
     mask: int  # version bits that this miner may roll
     seen: set[bytes] = field(default_factory=set)  # hashes of its good shares, cut to 8 bytes
+    id: str = field(init=False)  # on the wire: short, and of an even number of hex digits
 
-    @property
-    def id(self) -> str:
-        """Return what names it on the wire: 8 hex digits, which no firmware has no room for."""
-        return f"{self.serial:08x}"
+    def __post_init__(self) -> None:
+        """Derive its name."""
+        self.id = f"{self.serial:08x}"
 
     def notification(self, *, clean: bool) -> list[Any]:
         """Return the parameters of mining.notify; the previous hash goes as 8 big-endian words."""
@@ -136,21 +136,20 @@ class Jobs:
             del self._past[next(iter(self._past))]
 
     def judge(
-        self, live: dict[str, Sent], params: object
+        self,
+        live: dict[str, Sent],
+        params: Any,  # noqa: ANN401 - what JSON holds
     ) -> tuple[Verdict, Share | None, bytes | None, str]:
         """Return the verdict on mining.submit's parameters, with share, hash and the reason."""
         try:
-            name = _job_named(params)
-            sent = live.get(name) or self._past.get(name)
-            if sent is None:
-                raise PlanError(NOT_FOUND)
+            sent = self._named(live, params)
             share = sent.read(params)
         except PlanError as error:
             return Verdict.WRONG, None, None, str(error)
         digest = sha256d(sent.template.header(share))
         if not sent.target.is_met_by(digest):
             verdict = Verdict.LOW
-        elif name not in live:
+        elif sent.id not in live:
             verdict = Verdict.STALE
         elif digest[:8] in sent.seen:
             verdict = Verdict.DUPLICATE
@@ -160,11 +159,13 @@ class Jobs:
             self.remembered += 1
         return verdict, share, digest, verdict.value
 
-
-def _job_named(params: Any) -> str:  # noqa: ANN401 - what JSON holds
-    if isinstance(params, list) and len(params) >= 5 and isinstance(params[1], str):
-        return params[1]
-    raise PlanError("no share: user, job, extranonce2, nTime and nonce")
+    def _named(self, live: dict[str, Sent], params: Any) -> Sent:  # noqa: ANN401
+        if not isinstance(params, list) or len(params) < 5 or not isinstance(params[1], str):
+            raise PlanError("no share: user, job, extranonce2, nTime and nonce")
+        sent = live.get(params[1]) or self._past.get(params[1])
+        if sent is None:
+            raise PlanError(NOT_FOUND)
+        return sent
 
 
 def _word(text: object, what: str) -> int:

@@ -19,6 +19,7 @@ COMMANDS = {
     "check": "Prove kernels against the reference.",
     "bench": "Prove, then measure; store a record of each run.",
     "compare": "Is one faster than the other? Two records, or two devices live.",
+    "pool": "Serve miners work over Stratum and hash every share again.",
     "meter": "Watch meters, check one, hold two against each other.",
     "records": "List, show, export and import records.",
     "verify": "Compute a record's figures again and re-hash every share.",

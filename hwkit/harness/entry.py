@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import ProtocolError
+from hwkit.harness.delivered import Delivered
 from hwkit.harness.figures import conditions, share_count_fault, summarise
 from hwkit.harness.reach import time_left
 from hwkit.harness.result import Partners, work_within
@@ -15,7 +16,8 @@ from hwkit.harness.wall import WallClock
 from hwkit.harness.wiring import Wiring
 from hwkit.hashers import probes
 from hwkit.hashers.kernel import KernelHasher
-from hwkit.protocols import CreditedShare, Probe
+from hwkit.protocols import Assigned, Basis, CreditedShare, Link, Probe, Verdict
+from hwkit.units import plain
 from hwkit.work import Target
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from hwkit.harness.metering import Sampled
     from hwkit.harness.surroundings import Surroundings
     from hwkit.harness.turn import Turn
-    from hwkit.protocols import Audit, Hasher, RunSink, Window
+    from hwkit.protocols import Audit, Event, Hasher, RunSink, Window
     from hwkit.prove import Proof
     from hwkit.work import Job
 
@@ -52,6 +54,8 @@ class Entry:
     run: RunSink | None = None
     facts: dict[str, Any] = field(default_factory=dict)  # what its record opened with
     job: Job | None = None
+    delivered: Delivered | None = None  # of a miner that is fed or watched
+    at_work: bool = False  # it has a job: from then on it warms up
     windows: list[Window] = field(default_factory=list)
     audits: list[Audit] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
@@ -114,9 +118,35 @@ class Entry:
         for at, share in turn.shares:
             self.run.share(CreditedShare(len(self.windows), at, share))
         self.windows.append(turn.window)
+        if self.delivered is not None:
+            self.delivered.close(turn.window, turn.shares)
         self.hashes += turn.window.hashes
         self.shares += turn.window.shares
         self.measured_s += (turn.window.closed - turn.window.opened) / 1e9
+
+    @property
+    def counts(self) -> bool:
+        """Are its hashes counted, and not inferred from shares or claimed?"""
+        return self.hasher.spec.basis is Basis.COUNTED
+
+    def hear(self, events: Sequence[Event]) -> None:
+        """Put what a miner was sent, sent in and told into the record."""
+        assert self.run is not None  # noqa: S101 - it is measuring
+        for event in events:
+            if isinstance(event, Assigned):
+                self.at_work = True
+                self.run.assigned(event)
+            elif isinstance(event, Probe):
+                if not self.windows:  # how it warms up; a run of days is not to fill the memory
+                    self.probes.append(event)
+                self.run.probe(event)
+            elif isinstance(event, Link):
+                self.run.event(event.at, _told(event))
+            elif event.verdict is not Verdict.GOOD:  # those are among the shares
+                self.run.submission(event)
+            if self.delivered is not None:
+                self.delivered.hear(event)
+        self.keep_readings()
 
     def audit(self, job: Job, turn: Turn, index: int, draw: random.Random) -> None:
         """Scan stretches of a window again. Raises WrongHash where the hits differ."""
@@ -226,6 +256,7 @@ class Entry:
             self.job.target if self.job else CALIBRATION,
             probes=self.probes,
             metered=[(each.spec, each.between(since, until)) for each in self.sampled],
+            delivered=self.delivered,
             **conditions(self.facts),
         )
         return self.summary
@@ -240,6 +271,13 @@ class Entry:
         return facts
 
 
+def _told(link: Link) -> str:
+    """Return what happened to a connection, as it stands among the events."""
+    who = "a stranger" if link.connection is None else f"connection {link.connection}"
+    took = "" if link.took_ns is None else f" ({link.took_ns / 1e6:.1f} ms)"
+    return plain(f"{who}: {link.what}{link.words and f' {link.words}'}{took}")
+
+
 def partners_of(entry: Entry) -> Partners | None:
     """Return the work of the others in the time in which all worked; None while there is none."""
     everyone = [list(each.windows) for each in (entry, *entry.partners)]
@@ -252,8 +290,7 @@ def partners_of(entry: Entry) -> Partners | None:
     work = []
     for other, windows in zip(entry.partners, everyone[1:], strict=True):
         assert other.run is not None  # noqa: S101 - it has windows
-        assert other.job is not None  # noqa: S101 - likewise
         basis = other.hasher.spec.basis
-        done = work_within(windows, basis, other.job.target, opened, closed)
+        done = work_within(windows, basis, opened, closed)
         work.append((other.run.id, done))
     return Partners(opened, closed, tuple(work))

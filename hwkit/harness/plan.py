@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import PlanError
 from hwkit.harness.steady import Gate
+from hwkit.protocols import Basis
 from hwkit.work import Header, Job, Target
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 TURN_S = 0.25
 TURN_COST_S = 0.08  # starting, reporting once before the window opens, auditing, committing
 USUAL_SPREAD = 0.03  # of windows on a machine that does other things too
+FED_EXTRANONCE2 = 4  # bytes: some miners work with no other size (docs/stratum-quirks.md)
 NONCES_ONLY, VERSION_ROLLING = "nonces only", "version rolling"  # unlike work, so never ranked
 _UNITS_S = {"ms": 0.001, "s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 
@@ -80,7 +82,9 @@ class Plan:
         """What kind of work it measures: only like is ranked against like."""
         return VERSION_ROLLING if self.version_rolling else NONCES_ONLY
 
-    def job(self, ntime: int, target: Target, entry: int = 0) -> Job:
+    def job(
+        self, ntime: int, target: Target, entry: int = 0, basis: Basis = Basis.COUNTED
+    ) -> Job:
         """Return the job that this plan's seed, challenge and beacon make for its n-th hasher.
 
         No two hashers of a session work on the same headers.
@@ -92,6 +96,7 @@ class Plan:
             challenge=self.challenge,
             beacon=None if self.beacon is None else Header.from_hex(self.beacon),
             version_rolling=self.version_rolling,
+            extranonce2_size=8 if basis is Basis.COUNTED else FED_EXTRANONCE2,
         )
 
     def estimate(self, names: Sequence[str], chain: int | None = None) -> str:

@@ -11,7 +11,15 @@ from hwkit.records.record import Chunk, Record
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hwkit.protocols import Audit, CreditedShare, Probe, Reading, Window
+    from hwkit.protocols import (
+        Assigned,
+        Audit,
+        CreditedShare,
+        Probe,
+        Reading,
+        Submission,
+        Window,
+    )
     from hwkit.records.store import Store
 
 
@@ -40,6 +48,14 @@ class StoredRun:
     def share(self, share: CreditedShare) -> None:
         """Add a credited share."""
         self._add("shares", rows.from_share(share))
+
+    def assigned(self, assigned: Assigned) -> None:
+        """Add a job that was sent."""
+        self._add("assigned", rows.from_assigned(assigned))
+
+    def submission(self, submission: Submission) -> None:
+        """Add a share that was refused."""
+        self._add("submissions", rows.from_submission(submission))
 
     def audit(self, audit: Audit) -> None:
         """Add an audit."""

@@ -99,7 +99,7 @@ class Progress:
     # Of a miner that is fed or watched, in order: what it was sent, what it sent in, what it told.
     # Good submissions are credited where `shares` has them, too, each at its arrival. Such reports
     # come by the clock, never because a share came: a window that ends with one counts too much.
-    events: tuple[Event, ...] = ()
+    events: tuple[MinerEvent, ...] = ()
 
 
 @runtime_checkable
@@ -303,7 +303,7 @@ class Link:
     took_ns: int | None = None  # of an answer to our question: from asking to its arrival
 
 
-Event = Assigned | Submission | Link | Probe  # what a report tells beside its work
+MinerEvent = Assigned | Submission | Link | Probe  # what a report tells beside its work
 
 
 class RunSink(Protocol):

@@ -19,6 +19,11 @@ class Figure:
     hi: float
     unit: str
 
+    @classmethod
+    def bare(cls, value: float, unit: str) -> Self:
+        """Return a value for which no interval can speak."""
+        return cls(value, value, value, unit)
+
     @property
     def U(self) -> float:  # noqa: N802 - the symbol of the GUM (JCGM 100:2008)
         """The expanded uncertainty: half the width of the 95 % interval."""

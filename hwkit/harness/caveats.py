@@ -437,7 +437,9 @@ class DeviceFloor(Caveat):
         """What was assigned, and what came."""
         times = self.effective / self.assigned
         seen = f"none of {self.shares} shares below difficulty {self.effective:.4g}"
-        return f"{seen}, {self.assigned:.4g} was assigned: the rate may be {times:.3g} times as much"
+        return (
+            f"{seen}, {self.assigned:.4g} was assigned: the rate may be {times:.3g} times as much"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,7 +454,7 @@ class UnlikelyShares(Caveat):
     @property
     def finding(self) -> str:
         """How far from even."""
-        return f"KS {self.ks:.3g} of {self.shares} shares, p {self.p:.1g}"
+        return f"KS {self.ks:.3g} of {self.shares} shares, {_chance(self.p)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,7 +469,7 @@ class Dispersed(Caveat):
     @property
     def finding(self) -> str:
         """The index, which is 1 by chance."""
-        return f"index {self.index:.3g} in slices of {self.slice_s:.3g} s, p {self.p:.1g}"
+        return f"index {self.index:.3g} in slices of {self.slice_s:.3g} s, {_chance(self.p)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,3 +500,7 @@ class Batched(Caveat):
     def finding(self) -> str:
         """How many, and how many by chance."""
         return f"{100 * self.share:.0f} % come at once, {100 * self.by_chance:.0f} % by chance"
+
+
+def _chance(p: float) -> str:
+    return f"p {p:.1g}" if p else "p below 1e-6"

@@ -64,9 +64,10 @@ class Spread:
 
 
 def spread_of(histogram: Sequence[int]) -> Spread | None:
-    """Return how far hashes, counted in equal bins of hash over target, are from even; None of none.
+    """Return how far hashes, counted in equal bins of hash over target, are from even.
 
-    D / achieved difficulty is hash / target. In bins the distance is at most 1 / BINS too small.
+    None without any. Hash / target is D / achieved difficulty. Binned, the distance is at most a
+    bin too small.
     """
     n, before = sum(histogram), 0
     if not n:
@@ -90,7 +91,7 @@ def kolmogorov(distance: float, n: int) -> float:
 
 
 def floor_of(difficulty: float, nearest: float, shares: int) -> float | None:
-    """Return the difficulty that a device filters its shares by, where it is above the assigned one.
+    """Return the difficulty that a device filters its shares by, where more than was assigned.
 
     `nearest` is the largest hash over target of so many shares: chance leaves the rest of the range
     empty with a probability of its `shares`-th power.

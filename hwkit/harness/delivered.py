@@ -14,7 +14,7 @@ from hwkit.sha256d import sha256d
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hwkit.protocols import Event, Window
+    from hwkit.protocols import MinerEvent, Window
     from hwkit.work import Job, Share, Target
 
 # Counters of a miner's own, as probes name them: what matters is by how much they rise.
@@ -105,19 +105,21 @@ class Delivered:
     longest: tuple[float, int] = (0.0, 0)  # gap: over the work of a share, and ns
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     assigned: int = 0
-    rises: dict[str, Rise] = field(default_factory=dict)
-    means: dict[str, Mean] = field(default_factory=dict)
+    rises: dict[str, Rise] = field(default_factory=lambda: defaultdict(Rise))
+    means: dict[str, Mean] = field(default_factory=lambda: defaultdict(Mean))
     opened: int | None = None
     last: int = 0  # when the last share came, or the first window opened
     each: float = 0.0  # hashes that a share stood for last
     # Of each kind, in order: one waits until a window closes after it.
-    _pending: dict[type[Event], deque[Event]] = field(default_factory=lambda: defaultdict(deque))
+    _pending: dict[type[MinerEvent], deque[MinerEvent]] = field(
+        default_factory=lambda: defaultdict(deque)
+    )
 
     def __post_init__(self) -> None:
         """Begin with the job itself, whose shares count at its own target."""
         self.targets[self.job.serial] = self.job.target
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: MinerEvent) -> None:
         """Take what was sent, refused or told."""
         if isinstance(event, Assigned):
             self.targets[event.serial] = event.target
@@ -145,7 +147,7 @@ class Delivered:
         gap = at - self.last
         return (gap / max(each, self.each) if max(each, self.each) else 0.0), gap
 
-    def _count(self, event: Event, *, counts: bool) -> None:
+    def _count(self, event: MinerEvent, *, counts: bool) -> None:
         if isinstance(event, Probe):
             self._told(event, counts=counts)
         elif isinstance(event, Assigned):
@@ -178,7 +180,6 @@ class Delivered:
         if probe.value is None or not math.isfinite(probe.value):
             return
         if probe.name in (*COUNTERS, TOTAL_HASHES):
-            self.rises.setdefault(probe.name, Rise()).take(probe.at, probe.value, counts=counts)
+            self.rises[probe.name].take(probe.at, probe.value, counts=counts)
         elif probe.name in (RATE, POWER, DEVFEE):
-            mean = self.means.setdefault(probe.name, Mean())
-            mean.take(probe.at, probe.value, probe.words, counts=counts)
+            self.means[probe.name].take(probe.at, probe.value, probe.words, counts=counts)

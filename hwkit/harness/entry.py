@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import ProtocolError
-from hwkit.harness.delivered import Delivered
 from hwkit.harness.figures import conditions, share_count_fault, summarise
 from hwkit.harness.reach import time_left
 from hwkit.harness.result import Partners, work_within
@@ -26,11 +25,12 @@ if TYPE_CHECKING:
 
     from hwkit.errors import HwkitError
     from hwkit.harness.audit import Auditor
+    from hwkit.harness.delivered import Delivered
     from hwkit.harness.figures import Summary
     from hwkit.harness.metering import Sampled
     from hwkit.harness.surroundings import Surroundings
     from hwkit.harness.turn import Turn
-    from hwkit.protocols import Audit, Event, Hasher, RunSink, Window
+    from hwkit.protocols import Audit, Hasher, MinerEvent, RunSink, Window
     from hwkit.prove import Proof
     from hwkit.work import Job
 
@@ -129,7 +129,7 @@ class Entry:
         """Are its hashes counted, and not inferred from shares or claimed?"""
         return self.hasher.spec.basis is Basis.COUNTED
 
-    def hear(self, events: Sequence[Event]) -> None:
+    def hear(self, events: Sequence[MinerEvent]) -> None:
         """Put what a miner was sent, sent in and told into the record."""
         assert self.run is not None  # noqa: S101 - it is measuring
         for event in events:
@@ -166,7 +166,7 @@ class Entry:
     def refuse_unlikely(self) -> None:
         """Raise ProtocolError where the shares contradict the hashes counted."""
         assert self.job is not None  # noqa: S101 - it is measuring
-        if fault := share_count_fault(self.hashes, self.shares, self.job.target):
+        if self.counts and (fault := share_count_fault(self.hashes, self.shares, self.job.target)):
             raise ProtocolError(fault, b"")
 
     def probe(self) -> None:

@@ -144,7 +144,13 @@ def summarise(
     around = sampled(probes)
     of_meters = [caveat for result in seen for caveat in result.caveats()]
     if delivered is not None:
-        return _of_a_miner(windows, delivered, basis, counts, seen, unsettled, precision, around)
+        inferred = infer(windows, delivered, basis)
+        figures = inferred.figures | _energetic(seen)
+        found = [*inferred.caveats, *_short_of(precision, figures), *of_meters]
+        if unsettled is not None:
+            found.append(caveats.NotSettled(unsettled))
+        told = inferred.told
+        return Summary(figures, counts, None, audit, tuple(found), tuple(seen), around, told)
     if counts["hashes"] == 0:
         return Summary(_energetic(seen), counts, None, audit, tuple(of_meters), tuple(seen), around)
     rate = _interval([wall_rate(window) for window in windows])
@@ -180,32 +186,13 @@ def summarise(
     )
 
 
-def _of_a_miner(
-    windows: Sequence[Window],
-    delivered: Delivered,
-    basis: Basis,
-    counts: dict[str, int],
-    seen: Sequence[Result],
-    unsettled: str | None,
-    precision: float | None,
-    around: dict[str, Any],
-) -> Summary:
-    """Return what is inferred from shares or claimed, and the joules beside it."""
-    inferred = infer(windows, delivered, basis)
-    figures = inferred.figures | _energetic(seen)
-    found = list(inferred.caveats)
-    headline = next((figures[n] for n in figures if n.endswith("efficiency")), None)
-    if headline is None and basis is Basis.SHARES:
-        headline = figures.get("hashrate")
-    if precision is not None and headline is not None and headline.relative > precision:
-        if headline.value:
-            found.append(caveats.Imprecise(precision, headline.relative))
-    if unsettled is not None:
-        found.append(caveats.NotSettled(unsettled))
-    found += [caveat for result in seen for caveat in result.caveats()]
-    return Summary(
-        figures, counts, None, _audit(()), tuple(found), tuple(seen), around, inferred.told
-    )
+def _short_of(precision: float | None, figures: dict[str, Figure]) -> list[Caveat]:
+    """Say where a miner's J/TH, or without it its hashrate, is less precise than was asked for."""
+    named = ("efficiency", "group_efficiency", "hashrate")
+    headline = next((figures[name] for name in named if name in figures), None)
+    reached = 0.0 if headline is None else headline.relative
+    short = precision is not None and precision < reached < math.inf
+    return [caveats.Imprecise(precision or 0.0, reached)] if short else []
 
 
 def _energetic(seen: Sequence[Result]) -> dict[str, Figure]:

@@ -1,4 +1,4 @@
-"""Figures of a miner that is fed: what its shares prove, what it claims, and what is odd about them."""
+"""Figures of a miner that is fed: what its shares prove, what it claims, what chance is not."""
 
 from __future__ import annotations
 
@@ -57,65 +57,22 @@ def infer(windows: Sequence[Window], delivered: Delivered, basis: Basis) -> Infe
     delivered.settle(windows[-1].closed)
     time_s = (windows[-1].closed - windows[0].opened) / 1e9
     claim = Claim.of(delivered)
-    told: dict[str, Any] = {"basis": basis.value, "counters": _counters(delivered)}
-    if claim.told:
-        told["claimed"] = claim.told
+    told = {"basis": basis.value, "counters": _counters(delivered), **claim.to_json()}
     if basis is Basis.CLAIMED:
         hashes = sum(window.hashes for window in windows)
-        rate = hashes / time_s
-        bare = {"hashrate": Figure(rate, rate, rate, "H/s")} if hashes else {}
-        return Inferred(bare, (caveats.ClaimedHashes(),) if hashes else (), told)
+        if not hashes:
+            return Inferred({}, (), told)
+        bare = Figure.bare(hashes / time_s, "H/s")
+        return Inferred({"hashrate": bare}, (caveats.ClaimedHashes(),), told)
     rate = hashrate(delivered, time_s)
-    figures = {} if rate is None else {"hashrate": rate}
-    found: list[Caveat] = []
-    if rate is not None and not delivered.shares:
-        bound = rate.hi
-        if claim.rate_h_s is not None and claim.rate_h_s > bound:
-            found.append(caveats.NothingDelivered(claim.rate_h_s, bound, time_s))
-        else:
-            found.append(caveats.NoShares(bound, time_s))
-    if rate is not None and delivered.shares and claim.rate_h_s is not None:
-        figures["claim_gap"] = gap = claim.gap(rate, time_s)
-        if claim.devfee is not None:
-            kept = claim.gap(rate, time_s, 1 - claim.devfee)
-            told["claimed"]["gap_without_devfee"] = kept.to_json()
-            found.append(caveats.DevFee(claim.devfee))
-        if abs(gap.value) > MATTERS and not gap.lo <= 0 <= gap.hi:
-            found.append(caveats.ClaimGap(gap.value, gap.lo, gap.hi))
-    told["shares"] = delivered.shares
-    told["work"] = {
-        "hashes": delivered.work,
-        "squares": delivered.squares,
-        "largest": delivered.largest,
-        "effective_shares": delivered.work**2 / delivered.squares if delivered.squares else None,
-    }
-    told["difficulties"] = [
-        {
-            "difficulty": float(target.difficulty),
-            "shares": level.shares,
-            "least": float(target.difficulty) / level.nearest,
-        }
-        for target, level in sorted(delivered.levels.items(), reverse=True)
-    ]
-    told["refused"] = {v.value: delivered.verdicts[v] for v in Verdict if v is not Verdict.GOOD}
-    told["jobs"] = delivered.assigned
-    found += _refusals(delivered)
-    if delivered.shares:
-        sliced = _sliced(windows, delivered, time_s)
-        told["dispersion"] = sliced and sliced.to_json()
-        spread = spread_of(delivered.spread)
-        told["spread"] = spread and spread.to_json()
-        floors = _floors(delivered)
-        found += floors
-        if spread is not None and spread.p < UNLIKELY and not floors:
-            found.append(caveats.UnlikelyShares(spread.ks, spread.p, spread.shares))
-        if sliced is not None and sliced.p < UNLIKELY:
-            found.append(caveats.Dispersed(sliced.index, sliced.p, sliced.slice_s))
-        silence, bursts = _silences(windows, delivered, time_s), _bursts(delivered, time_s)
-        told["gaps"], told["bursts"] = silence[0], bursts[0]
-        found += silence[1] + bursts[1]
-        found += _drift(windows, time_s)
-    return Inferred(figures, tuple(found), told)
+    held = _claim_held(claim, rate, time_s)
+    oddities = _oddities(windows, delivered, time_s)
+    figures = held.figures if rate is None else {"hashrate": rate} | held.figures
+    return Inferred(
+        figures,
+        (*held.caveats, *_refusals(delivered), *oddities.caveats),
+        told | _account(delivered) | held.told | oddities.told,
+    )
 
 
 def hashrate(delivered: Delivered, time_s: float) -> Figure | None:
@@ -133,33 +90,46 @@ def hashrate(delivered: Delivered, time_s: float) -> Figure | None:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a miner said of itself in the window of its shares."""
+    """What a miner said of itself in the window of its shares; None: it did not."""
 
     rate_h_s: float | None
-    devfee: float | None
+    by: str | None  # the probe that it is from
     stale_s: float  # how old a counter may be when it is read
-    told: dict[str, Any]
+    power_w: float | None
+    power_said_by: tuple[str, ...]
+    devfee: float | None
 
     @classmethod
     def of(cls, delivered: Delivered) -> Claim:
         """Return it: the rate by its hash counter where it has one, else by the rates it named."""
-        total, mean = delivered.rises.get(TOTAL_HASHES), delivered.means.get
-        rate, by, stale_s = None, None, 0.0
+        total, means = delivered.rises.get(TOTAL_HASHES), delivered.means
+        rate, by, stale_s = means[RATE].value, RATE, 0.0
         if total is not None and total.over_ns:
             rate, by, stale_s = total.total * 1e9 / total.over_ns, TOTAL_HASHES, total.step_ns / 1e9
-        elif (named := mean(RATE)) is not None:
-            rate, by = named.value, RATE
-        power, fee = mean(POWER), mean(DEVFEE)
-        told: dict[str, Any] = {}
-        if rate is not None:
-            told |= {"hashrate_h_s": rate, "by": by}
-        if power is not None and power.value is not None:
-            told |= {"power_w": power.value, "power_said_by": " ".join(power.words) or None}
-            if rate:
-                told["efficiency_j_th"] = power.value * TERA / rate
-        if fee is not None:
-            told["devfee_fraction"] = fee.value
-        return cls(rate, fee and fee.value, stale_s, told)
+        power = means[POWER]
+        return cls(
+            rate,
+            None if rate is None else by,
+            stale_s,
+            power.value,
+            power.words,
+            means[DEVFEE].value,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it stands in a record; J/TH is its own watts over its own hashes."""
+        told = {
+            "hashrate_h_s": self.rate_h_s,
+            "by": self.by,
+            "power_w": self.power_w,
+            "power_said_by": " ".join(self.power_said_by) or None,
+            "devfee_fraction": self.devfee,
+            "efficiency_j_th": (
+                self.power_w * TERA / self.rate_h_s if self.power_w and self.rate_h_s else None
+            ),
+        }
+        kept = {name: value for name, value in told.items() if value is not None}
+        return {"claimed": kept} if kept else {}
 
     def gap(self, delivered: Figure, time_s: float, part: float = 1.0) -> Figure:
         """Return claimed over delivered - 1: 0.30 claims 30 % more than it delivers.
@@ -173,6 +143,73 @@ class Claim:
         less = math.hypot(math.log(delivered.hi / delivered.value), twice)
         ratio = claimed / delivered.value
         return Figure(ratio - 1, ratio * math.exp(-less) - 1, ratio * math.exp(more) - 1, "")
+
+
+def _claim_held(claim: Claim, rate: Figure | None, time_s: float) -> Inferred:
+    """Hold what it claims against what its shares prove."""
+    if rate is None:
+        return Inferred({}, ())
+    if not rate.value:
+        if claim.rate_h_s is not None and claim.rate_h_s > rate.hi:
+            return Inferred({}, (caveats.NothingDelivered(claim.rate_h_s, rate.hi, time_s),))
+        return Inferred({}, (caveats.NoShares(rate.hi, time_s),))
+    if claim.rate_h_s is None:
+        return Inferred({}, ())
+    gap = claim.gap(rate, time_s)
+    found: list[Caveat] = []
+    told: dict[str, Any] = {}
+    if abs(gap.value) > MATTERS and not gap.lo <= 0 <= gap.hi:
+        found.append(caveats.ClaimGap(gap.value, gap.lo, gap.hi))
+    if claim.devfee:
+        found.append(caveats.DevFee(claim.devfee))
+        told["gap_without_devfee"] = claim.gap(rate, time_s, 1 - claim.devfee).to_json()
+    return Inferred({"claim_gap": gap}, tuple(found), told)
+
+
+def _account(delivered: Delivered) -> dict[str, Any]:
+    """Return what came, what was refused, and at which difficulties."""
+    work, squares = delivered.work, delivered.squares
+    return {
+        "shares": delivered.shares,
+        "work": {
+            "hashes": work,
+            "squares": squares,
+            "largest": delivered.largest,
+            "effective_shares": work**2 / squares if squares else None,
+        },
+        "refused": {v.value: delivered.verdicts[v] for v in Verdict if v is not Verdict.GOOD},
+        "jobs": delivered.assigned,
+        "difficulties": [
+            {
+                "difficulty": float(target.difficulty),
+                "shares": level.shares,
+                "least": float(target.difficulty) / level.nearest,  # that a share has reached
+            }
+            for target, level in sorted(delivered.levels.items(), reverse=True)
+        ],
+    }
+
+
+def _oddities(windows: Sequence[Window], delivered: Delivered, time_s: float) -> Inferred:
+    """Return what of the shares chance does not explain."""
+    spread = spread_of(delivered.spread)
+    if spread is None:
+        return Inferred({}, ())
+    found = _floors(delivered)
+    if spread.p < UNLIKELY and not found:
+        found.append(caveats.UnlikelyShares(spread.ks, spread.p, spread.shares))
+    sliced = _sliced(windows, delivered, time_s)
+    if sliced is not None and sliced.p < UNLIKELY:
+        found.append(caveats.Dispersed(sliced.index, sliced.p, sliced.slice_s))
+    gaps, silence = _silences(windows, delivered, time_s)
+    bursts, batched = _bursts(delivered, time_s)
+    told = {
+        "dispersion": sliced and sliced.to_json(),
+        "spread": spread.to_json(),
+        "gaps": gaps,
+        "bursts": bursts,
+    }
+    return Inferred({}, (*found, *silence, *batched, *_drift(windows, time_s)), told)
 
 
 def _counters(delivered: Delivered) -> dict[str, float]:
@@ -257,7 +294,9 @@ def _silences(
     # Of n gaps one is so long with n exp(-due) at most.
     unlikely = math.log((delivered.shares + 1) / UNLIKELY)
     silent_ns = last[1] if last[0] * rate > unlikely else 0
-    silent_ns += sum(ns for place, (_, ns) in delivered.gaps.items() if _is_over(place, unlikely / rate))
+    silent_ns += sum(
+        ns for place, (_, ns) in delivered.gaps.items() if _is_over(place, unlikely / rate)
+    )
     told = {"longest_s": longest[1] / 1e9, "due": due, "silent_s": silent_ns / 1e9}
     if due <= unlikely:
         return told, []

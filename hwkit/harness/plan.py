@@ -82,9 +82,7 @@ class Plan:
         """What kind of work it measures: only like is ranked against like."""
         return VERSION_ROLLING if self.version_rolling else NONCES_ONLY
 
-    def job(
-        self, ntime: int, target: Target, entry: int = 0, basis: Basis = Basis.COUNTED
-    ) -> Job:
+    def job(self, ntime: int, target: Target, entry: int = 0, basis: Basis = Basis.COUNTED) -> Job:
         """Return the job that this plan's seed, challenge and beacon make for its n-th hasher.
 
         No two hashers of a session work on the same headers.

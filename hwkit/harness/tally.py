@@ -135,9 +135,10 @@ class Tally:
             if isinstance(event, Assigned):
                 if self._assigned.setdefault(event.serial, event.target) != event.target:
                     raise ProtocolError(f"job {event.serial} was sent at two targets", b"")
-            elif isinstance(event, Submission) and event.share is not None:
-                if event.verdict is Verdict.GOOD:
-                    arrived[event.share] = event.at
+            elif isinstance(event, Submission) and event.verdict is Verdict.GOOD:
+                if event.share is None:
+                    raise ProtocolError("a submission is good, and has no share", b"")
+                arrived[event.share] = event.at
         if not arrived.keys() <= set(progress.shares):
             raise ProtocolError("a good share is not among the shares of its report", b"")
         return arrived

@@ -18,7 +18,7 @@ from hwkit.protocols import Basis, Window
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from hwkit.protocols import Event, Hasher, Progress, Span
+    from hwkit.protocols import Hasher, MinerEvent, Progress, Span
     from hwkit.work import Job, Share
 
 P = ParamSpec("P")
@@ -59,7 +59,7 @@ def run_windows(
     number: int = 0,
     ready: Callable[[], bool] = lambda: True,
     beside: Callable[[], None] = lambda: None,
-    hear: Callable[[Sequence[Event]], None] = lambda _: None,
+    hear: Callable[[Sequence[MinerEvent]], None] = lambda _: None,
     lag_s: float = 0.0,
 ) -> None:
     """Let a hasher work on a job, and give windows that follow each other to `take`.
@@ -112,7 +112,7 @@ def _follow(
     *,
     ready: Callable[[], bool],
     beside: Callable[[], None],
-    hear: Callable[[Sequence[Event]], None],
+    hear: Callable[[Sequence[MinerEvent]], None],
     lag_ns: int,
 ) -> None:
     """Run the hasher to its end, which is `lag_ns` after the last window wanted."""

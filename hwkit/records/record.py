@@ -137,10 +137,8 @@ def summary_of(document: dict[str, Any], chunks: dict[str, list[Chunk]]) -> Summ
     )
 
 
-def _delivered(
-    job: Job, windows: list[Window], chunks: dict[str, list[Chunk]]
-) -> Delivered:
-    """Return what a miner has shown and told, from its rows: one at a time, there may be millions."""
+def _delivered(job: Job, windows: list[Window], chunks: dict[str, list[Chunk]]) -> Delivered:
+    """Return what a miner has shown and told, from its rows; there may be millions."""
 
     def each(kind: str) -> Iterator[Any]:
         for chunk in chunks.get(kind, []):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from hwkit.harness.turn import Turn
     from hwkit.protocols import Audit, Hasher, MinerEvent, RunSink, Window
     from hwkit.prove import Proof
+    from hwkit.units import Figure
     from hwkit.work import Job
 
 MIN_WINDOWS = 10  # before an interval is trusted to stop a run
@@ -214,11 +216,13 @@ class Entry:
     def is_precise(self, precision: float | None) -> bool:
         """Is the interval narrow enough?"""
         due = len(self.windows) >= self.look_at
-        if not due or (precision is None and not self.sampled):
+        if not due or (precision is None and not self.sampled and self.counts):
             return False
-        summary = self.look()  # with meters in any case: the live line shows it
+        summary = self.look()  # in one go in any case: the live line shows it
         figure = None if summary is None else summary.headline
-        return precision is not None and figure is not None and figure.relative <= precision
+        if precision is None or figure is None:
+            return False
+        return 0 < figure.relative <= precision  # of what is claimed nobody knows how precise it is
 
     @property
     def power_now_w(self) -> float | None:
@@ -234,15 +238,23 @@ class Entry:
 
     def left_s(self, time_s: float, precision: float | None) -> float | None:
         """Return how long it has to go, by what it has shown; None: it has shown too little."""
-        if self.summary is None or not self.summary.metered:
+        if self.summary is None or (self.counts and not self.summary.metered):
             return None
         rest = max(time_s - self.measured_s, 0.0)
+        if not self.summary.metered:
+            return self._left_by_shares(self.summary.headline, rest, precision)
         found = self.summary.metered[0].efficiency
         if found is None or precision is None:
             return rest
         looked_s = found.energy.time_s
         left = time_left(found.budget, precision, looked_s)
         return rest if left is None else min(max(left + looked_s - self.measured_s, 0.0), rest)
+
+    def _left_by_shares(self, rate: Figure | None, rest: float, precision: float | None) -> float:
+        """Return how long until the rate is so precise: its variance falls as shares come in."""
+        if rate is None or precision is None or not 0 < rate.relative < math.inf:
+            return rest
+        return min(max(self.measured_s * ((rate.relative / precision) ** 2 - 1), 0.0), rest)
 
     def summarise(self) -> Summary:
         """Compute the figures from what there is."""

@@ -116,6 +116,8 @@ class Watch:
     def _power(self, now: int) -> list[tuple[int, float]]:
         """Return the power of the first sum: at each reading, with the last of its other meters."""
         names = {each.spec.name: each for each in self._sight.sampled}
+        if not names:
+            return []
         total = self._entries[0].wiring.sums[0] if self._entries else ((1, next(iter(names))),)
         since = max(self._begun or now, now - round(Gate().trailing_s * 1e9))
         watts = sorted(

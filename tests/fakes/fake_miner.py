@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hwkit.hashers.reference import ReferenceKernel
@@ -10,6 +11,7 @@ from hwkit.protocols import (
     Basis,
     HasherSpec,
     Link,
+    MinerEvent,
     Probe,
     Progress,
     Submission,
@@ -38,7 +40,7 @@ class Miner:
     basis: Basis = Basis.SHARES
     job_s: float = 0.3
     told: dict = field(default_factory=dict)
-    change: object = None  # what becomes of a report
+    change: Callable[[Progress], Progress] | None = None  # what becomes of a report
     waits_s: float = 0.0  # until it has a job
     hashes: int = 0
 
@@ -54,11 +56,13 @@ class Miner:
             yield self._report()
         serial, sent_at, first = 0, 0.0, 0
         while not stop.is_set():
-            events = []
+            events: list[MinerEvent] = []
             if time.monotonic() - sent_at >= self.job_s:
                 serial, sent_at, first = serial + 1, time.monotonic(), 0
                 target = of_work(self.works[serial % len(self.works)])
-                events.append(Assigned(serial, target, time.monotonic_ns(), False, 1))
+                events.append(
+                    Assigned(serial, target, time.monotonic_ns(), clean=False, connection=1)
+                )
             shares, came = self._mine(kernel, job, serial, target, first)
             first += self._scanned
             events += came

@@ -3,18 +3,14 @@
 Each really hashes, at targets that a reference kernel meets often.
 """
 
-import sys
 import threading
-from pathlib import Path
 
 import pytest
+from fake_miner import Miner, quick
 
 from hwkit.harness.plan import Plan
 from hwkit.harness.session import Session
 from hwkit.records.verify import verify
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
-from fake_miner import Miner, quick  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

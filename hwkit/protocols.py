@@ -96,6 +96,10 @@ class Progress:
     hashes: int | None = None  # None: credit me only for shares you have verified
     busy_ns: int | None = None  # thread CPU time or device time behind these hashes
     scanned: tuple[Span, ...] = ()  # which nonces the hashes were: what an audit scans again
+    # Of a miner that is fed or watched, in order: what it was sent, what it sent in, what it told.
+    # Good submissions are credited where `shares` has them, too, each at its arrival. Such reports
+    # come by the clock, never because a share came: a window that ends with one counts too much.
+    events: tuple[Assigned | Submission | Link | Probe, ...] = ()
 
 
 @runtime_checkable
@@ -315,6 +319,12 @@ class RunSink(Protocol):
 
     def audit(self, audit: Audit) -> None:
         """Add an audit that agreed."""
+
+    def assigned(self, assigned: Assigned) -> None:
+        """Add a job that was sent, whose shares count at its target."""
+
+    def submission(self, submission: Submission) -> None:
+        """Add a share that was refused; those credited are shares."""
 
     def reading(self, meter: str, reading: Reading) -> None:
         """Add a meter's reading."""

@@ -1,0 +1,1 @@
+"""ASIC miners: fed from a pool of our own, or watched through their API."""

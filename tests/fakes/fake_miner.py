@@ -69,9 +69,7 @@ class FakeMiner:
 
     def load(self):
         """Take the pools of its configuration."""
-        self.pools = [
-            {**pool, "priority": n, "enabled": n != 2} for n, pool in enumerate(self.own)
-        ]
+        self.pools = [{**pool, "priority": n, "enabled": n != 2} for n, pool in enumerate(self.own)]
 
     def state(self):
         """Return all that restoring has to bring back, in the order of its numbers."""

@@ -223,13 +223,13 @@ def parse(name: str, all_: Mapping[str, Mapping[str, Any]]) -> Dialect:
     if unknown := set(said) - known - {"asks", "rows", "pools", "models", "login"}:
         raise PlanError(f"dialect {name}: nobody reads {', '.join(sorted(unknown))}")
     rows = tuple(Row.parse(row) for row in said.get("rows", ()))
-    pools = tuple(said.get("pools", ()))
+    pools, models = tuple(said.get("pools", ())), tuple(said.get("models", ()))
     prepare = tuple(_two(name, each) for each in said.get("prepare", ()))
     if "base" in said:
         base = parse(said["base"], all_)
         without = set(said.get("without", ()))
         rows += tuple(row for row in base.rows if row.of not in without)
-        pools = pools or base.pools
+        pools, models = pools or base.pools, models + base.models
         prepare += base.prepare
     for row in pools:
         if not {"at"} <= set(row) <= _POOL_WORDS:
@@ -249,7 +249,7 @@ def parse(name: str, all_: Mapping[str, Mapping[str, Any]]) -> Dialect:
         ),
         rows=rows,
         pools=pools,
-        models=tuple(said.get("models", ())),
+        models=models,
         prepare=prepare,
         rate=said.get("rate", ""),
         total=said.get("total", ""),

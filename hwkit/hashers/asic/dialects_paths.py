@@ -6,6 +6,7 @@ a number. The command * is each; of a|b it is b where a has nothing there. In a 
     *              is each element of a list, or member of an object
     #              stands for digits: temp2_# is temp2_1, temp2_10 ... in the order of the numbers
     [name=REGEX]   is each element whose member `name` matches as a whole, whatever the case
+    {place}        in a REGEX: is what is at another place, literally
 
 A condition is a place, and after " ~ " what something there must look like: "version
 /VERSION/0/Type ~ Antminer". Such regular expressions search, and mind no case.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _CHOSEN = re.compile(r"\[([^=\]]+)=(.+)\]", re.DOTALL)
 _NUMBERS = re.compile(r"[0-9]+")
+_FILLED = re.compile(r"\{(\w+ /[^}]+)\}")
 MOST = 4096  # values at one place: no miner has as many chips
 
 
@@ -49,8 +51,9 @@ class Place:
     def find(self, documents: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """Yield where (as 'command /pointer') and what, for everything but null."""
         commands = documents if self.command == "*" else self.command.split("|")
+        pointer = _FILLED.sub(lambda named: _filling(named[1], documents), self.pointer)
         for command in commands:
-            found = list(islice(walk(documents.get(command), self.pointer), MOST))
+            found = list(islice(walk(documents.get(command), pointer), MOST))
             yield from ((f"{command} {where}".rstrip(), what) for where, what in found)
             if found and "|" in self.command:
                 return
@@ -88,6 +91,12 @@ def text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _filling(place: str, documents: Mapping[str, Any]) -> str:
+    """Return what is at a place as a regular expression; of nothing, one that matches nothing."""
+    found = next((text(what) for _, what in Place.parse(place).find(documents)), None)
+    return "(?!)" if found is None else re.escape(found).replace("/", "~1")
+
+
 def _walk(value: Any, words: list[str], where: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
     if value is None:
         return
@@ -107,7 +116,7 @@ def _keys(value: Any, word: str) -> Iterator[Any]:  # noqa: ANN401
     if word == "*":
         yield from keys
     elif chosen:
-        name, looks = chosen[1], _pattern(chosen[2])
+        name, looks = chosen[1], _pattern(chosen[2].replace("~1", "/"))
         for key in keys:
             each = value[key]
             if isinstance(each, dict) and name in each and looks.fullmatch(text(each[name])):

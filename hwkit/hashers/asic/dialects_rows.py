@@ -45,12 +45,11 @@ UNITS = {
     unit: (name, factor) for name, units in QUANTITIES.items() for unit, factor in units.items()
 }
 # As miners spell them behind a number, or in a member of its own.
-SPELLINGS = {
+SPELLINGS = {unit.lower(): unit for unit in UNITS if unit not in {"", "1", "text", "mW"}} | {
     "gh": "GH/s", "ghs": "GH/s", "mh": "MH/s", "mhs": "MH/s", "th": "TH/s", "ths": "TH/s",
-    "kh": "kH/s", "khs": "kH/s", "ksol/s": "kSol/s", "sol/s": "Sol/s",
-    "c": "°C", "℃": "°C", "w": "W", "kw": "kW", "watt": "W", "watts": "W", "rpm": "RPM",
-    "v": "V", "mv": "mV", "mhz": "MHz", "ghz": "GHz", "s": "s", "sec": "s", "%": "%",
-} | {unit.lower(): unit for unit in UNITS if unit not in {"", "1", "text", "mW"}}  # fmt: skip
+    "kh": "kH/s", "khs": "kH/s", "h": "H/s", "ksol/s": "kSol/s", "sol/s": "Sol/s",
+    "c": "°C", "℃": "°C", "watt": "W", "watts": "W", "sec": "s",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

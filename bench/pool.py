@@ -20,9 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
 from bench_records import facts
 
 from hwkit.protocols import Assigned, CreditedShare, Link, Submission, Verdict
@@ -32,6 +29,7 @@ from hwkit.wire.stratum import Pool
 from hwkit.wire.stratum_jobs import OneTemplate
 from hwkit.work import Job, Share, Target
 
+HERE = Path(__file__).parent
 DIFFICULTY = 2.0**-32  # all hashes but one in 65,536 are shares: they cost the miners nothing
 WANTED = 12_000  # shares a CPU second
 
@@ -89,9 +87,8 @@ def throughput(connections, seconds):
         run = store.open(facts(job, time.monotonic_ns(), utc), {"hostname": "bench"})
         with Pool(OneTemplate(job), DIFFICULTY, job_s=10.0) as pool:
             with Load(pool, connections, seconds) as load:
-                os.sched_setaffinity(0, [load.processor])
-                for thread in os.listdir("/proc/self/task"):
-                    os.sched_setaffinity(int(thread), [load.processor])
+                for thread in Path("/proc/self/task").iterdir():
+                    os.sched_setaffinity(int(thread.name), [load.processor])
                 load.begin()
                 began, cpu = time.monotonic(), time.process_time()
                 until = began + seconds

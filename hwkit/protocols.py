@@ -120,6 +120,26 @@ class Hasher(Protocol):
         ...
 
 
+@runtime_checkable
+class Restorable(Protocol):
+    """A hasher that changes what a device works for; who runs it gives the device back."""
+
+    def look(self) -> Sequence[str]:
+        """Look at the device and change nothing; return what its user is to know, a line each.
+
+        Raises Unavailable where there is nothing to run, DeviceFault.
+        """
+        ...
+
+    def restore(self) -> None:
+        """Give the device back as it was; to be called whatever has happened, once no run is left.
+
+        It may take minutes, and nothing is done where nothing was changed. Raises DeviceFault or
+        Unavailable: then it waits on disk for `hwkit asic restore`.
+        """
+        ...
+
+
 class Scope(StrEnum):
     """What a meter sees: never compared across, never mixed in one J/TH."""
 

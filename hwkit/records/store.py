@@ -74,9 +74,8 @@ class Store:
 
     def listing(self) -> list[Listed]:
         """Return all records, oldest first."""
-        names = ("id", "began", "device", "basis", "hashrate_h_s", "state")
-        names += ("digest", "owner", "touched")
-        kept = (RECORD.c[name] for name in names)
+        searched = ("id", "began", "device", "basis", "hashrate_h_s", "state")
+        kept = (RECORD.c[name] for name in (*searched, "digest", "owner", "touched"))
         query = sa.select(*kept, tables.ROLLED.label("rolled")).order_by(RECORD.c.id)
 
         def look() -> list[tuple[str, Any]]:

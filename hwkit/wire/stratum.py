@@ -69,7 +69,7 @@ class Pool:
         self._refused: Counter[str] = Counter()
         self._paused = False
         self._failure: BaseException | None = None
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stop, self._empty = asyncio.Event(), asyncio.Event()
         self._thread: threading.Thread | None = None
         self.address = listen
@@ -78,17 +78,16 @@ class Pool:
         """Listen, and serve from now on. Raises NoDevice, NotPermitted for an address not ours."""
         listening = _listening(self._listen)
         self.address = listening.getsockname()[:2]
+        self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
-            target=self._run, args=(listening,), name="stratum pool", daemon=True
+            target=self._run, args=(self._loop, listening), name="stratum pool", daemon=True
         )
         self._thread.start()
         return self
 
     def close(self) -> None:
         """Hang up on all and end; may be called twice. What is left can still be taken."""
-        if self._thread is None:
-            self._loop.close()
-        else:
+        if self._thread is not None:
             self._call(self._stop.set)
             self._thread.join()
 
@@ -171,19 +170,17 @@ class Pool:
 
     # The thread.
 
-    def _run(self, listening: socket.socket) -> None:
-        self._loop.set_exception_handler(self._failed)
+    def _run(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
+        loop.set_exception_handler(self._failed)
         try:
-            self._loop.run_until_complete(self._serve(listening))
+            loop.run_until_complete(self._serve(loop, listening))
         except BaseException as error:  # noqa: BLE001 - take() raises it
             self._failure = error
         finally:
-            self._loop.close()
+            loop.close()
 
-    async def _serve(self, listening: socket.socket) -> None:
-        server = await self._loop.create_server(
-            lambda: Connection(self), sock=listening, backlog=BACKLOG
-        )
+    async def _serve(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
+        server = await loop.create_server(lambda: Connection(self), sock=listening, backlog=BACKLOG)
         job_at = block_at = time.monotonic()
         while not self._stop.is_set():
             with suppress(TimeoutError):
@@ -208,8 +205,11 @@ class Pool:
         self._tell_refusals()
 
     def _call(self, what: Callable[[], object]) -> None:
-        """Let the pool's thread do it; where that has ended there is nothing to be done."""
-        with suppress(RuntimeError):
+        """Let the pool's thread do it; before that has begun do it, after its end leave it."""
+        if self._loop is None:
+            what()
+            return
+        with suppress(RuntimeError):  # what a closed loop raises
             self._loop.call_soon_threadsafe(what)
 
     def _failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -154,7 +154,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.target != self._told:
             self._told = self.target
             self._send(id=None, method="mining.set_difficulty", params=[_number(self.target)])
-        sent = self._pool.jobs.issue(self._live, self.target, self._mask or 0, clean=clean)
+        sent = self._pool.jobs.issue(self._live, self.target, clean=clean)
         self._send(id=None, method="mining.notify", params=sent.notification(clean=clean))
         self._pool.put(
             Assigned(sent.serial, self.target, time.monotonic_ns(), clean, self.number or 0)
@@ -195,7 +195,9 @@ class Connection(asyncio.BufferedProtocol):
     def _submitted(self, message: dict[str, Any], line: bytes) -> None:
         number = message.get("id")
         if self._ready:
-            verdict, share, digest, why = self._pool.jobs.judge(self._live, message.get("params"))
+            verdict, share, digest, why = self._pool.jobs.judge(
+                self._live, message.get("params"), self._mask or 0
+            )
         else:
             verdict, share, digest, why = Verdict.WRONG, None, None, "not authorized"
         now = time.monotonic_ns()

@@ -52,7 +52,6 @@ class Sent:
     serial: int
     target: Target
     ntime: int
-    mask: int  # version bits that this miner may roll
     seen: set[bytes] = field(default_factory=set)  # hashes of its good shares, cut to 8 bytes
     id: str = field(init=False)  # on the wire: short, and of an even number of hex digits
 
@@ -74,28 +73,28 @@ class Sent:
             clean,
         ]
 
-    def read(self, params: list[Any]) -> Share:
+    def read(self, params: list[Any], mask: int) -> Share:
         """Return the share that mining.submit's parameters stand for.
 
-        They are user, job, extranonce2, nTime, nonce and, of BIP 310, the version's rolled bits.
-        Raises PlanError for what may not be.
+        They are user, job, extranonce2, nTime, nonce and, of BIP 310, the version's bits that the
+        miner has rolled within its mask. Raises PlanError for what may not be.
         """
         extranonce2, ntime, nonce = params[2:5]
         job, version = self.template, self.template.version
         if len(params) > 5 and params[5] is not None:
             bits = _word(params[5], "version bits")
-            if bits & ~self.mask:
+            if bits & ~mask:
                 raise PlanError("version bits outside the mask")
-            version = version & ~self.mask | bits
-        if not isinstance(extranonce2, str) or len(extranonce2) != 2 * job.extranonce2_size:
-            raise PlanError(f"extranonce2 is {2 * job.extranonce2_size} hex digits")
+            version = version & ~mask | bits
         rolled_to = _word(ntime, "nTime")
         if not 0 <= rolled_to - self.ntime <= NTIME_ROLL_S:
             raise PlanError("nTime out of range")
         try:
             roll = bytes.fromhex(extranonce2)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise PlanError("extranonce2 is not hex") from error
+        if len(roll) != job.extranonce2_size:
+            raise PlanError(f"extranonce2 is {job.extranonce2_size} bytes")
         return Share(self.serial, roll, rolled_to, version, _word(nonce, "nonce"))
 
 
@@ -116,12 +115,12 @@ class Jobs:
         """The template of now."""
         return self._source.template()
 
-    def issue(self, live: dict[str, Sent], target: Target, mask: int, *, clean: bool) -> Sent:
+    def issue(self, live: dict[str, Sent], target: Target, *, clean: bool) -> Sent:
         """Return a new job among a connection's live ones; call off those that it ends."""
         template = self.template
         # The template's time goes on by our one clock, as miners expect it to.
         ntime = template.ntime + (time.monotonic_ns() - self._began) // 10**9
-        sent = Sent(template, next(self._serials) % NONCES, target, ntime, mask)
+        sent = Sent(template, next(self._serials) % NONCES, target, ntime)
         self.call_off(live, 0 if clean else LIVE - 1)
         live[sent.id] = sent
         return sent
@@ -139,11 +138,15 @@ class Jobs:
         self,
         live: dict[str, Sent],
         params: Any,  # noqa: ANN401 - what JSON holds
+        mask: int = 0,
     ) -> tuple[Verdict, Share | None, bytes | None, str]:
-        """Return the verdict on mining.submit's parameters, with share, hash and the reason."""
+        """Return the verdict on mining.submit's parameters, with share, hash and the reason.
+
+        `live` are the connection's jobs, `mask` the version bits that it may roll.
+        """
         try:
             sent = self._named(live, params)
-            share = sent.read(params)
+            share = sent.read(params, mask)
         except PlanError as error:
             return Verdict.WRONG, None, None, str(error)
         digest = sha256d(sent.template.header(share))

@@ -6,7 +6,7 @@ Each really hashes, at targets that a reference kernel meets often.
 import threading
 
 import pytest
-from fake_miner import Miner, quick
+from hashing_miner import Miner, quick
 
 from hwkit.harness.plan import Plan
 from hwkit.harness.session import Session

@@ -38,7 +38,7 @@ BURST = 0.05  # of the mean gap: one in twenty is as short by chance
 MANY_BURSTS = 0.15
 FAR_Z = 7.0
 MATTERS = 0.01  # of a claim: what is within a percent is no purchase's affair
-DRIFT = 0.02
+DRIFT, DRIFT_Z = 0.02, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,13 +274,13 @@ def _sliced(windows: Sequence[Window], delivered: Delivered, time_s: float) -> D
 
 def _drift(windows: Sequence[Window], time_s: float) -> list[Caveat]:
     """Return whether the rate rose or fell through the run by more than chance."""
-    slices = _slices(windows, time_s / 20)
+    slices = _slices(windows, time_s / 60)
     at = list(accumulate(seconds for seconds, _, _ in slices))
     rates = [hashes / seconds for seconds, hashes, _ in slices]
     mean = sum(rates) / len(rates)
     slope, z = trend(at, rates)
     drift = slope * time_s / mean if mean else 0.0
-    return [caveats.NotSteady(drift)] if abs(drift) > DRIFT and abs(z) > 4 else []
+    return [caveats.NotSteady(drift)] if abs(drift) > DRIFT and abs(z) > DRIFT_Z else []
 
 
 def _silences(

@@ -38,10 +38,16 @@ class Rise:
 
     total: float = 0.0
     over_ns: int = 0
-    step_ns: int = 0  # the longest time between two changes: how stale a reading may be
     resets: int = 0
+    steps_s: float = 0.0  # between its changes, in all, and the sum of their cubes
+    cubes: float = 0.0
     _last: tuple[int, float] | None = None
     _changed: int = 0
+
+    @property
+    def stale_s(self) -> float:
+        """How far it may lag: the step in which a moment lies, as its square is on average."""
+        return math.sqrt(self.cubes / self.steps_s) if self.steps_s else 0.0
 
     def take(self, at: int, value: float, *, counts: bool) -> None:
         """Add a reading; one before the first window is only begun from."""
@@ -53,7 +59,8 @@ class Rise:
                 self.total += value - before
                 self.over_ns += at - began
             if value != before:
-                self.step_ns = max(self.step_ns, at - self._changed)
+                step_s = (at - self._changed) / 1e9
+                self.steps_s, self.cubes = self.steps_s + step_s, self.cubes + step_s**3
         if self._last is None or value != self._last[1] or not counts:
             self._changed = at
         self._last = at, value

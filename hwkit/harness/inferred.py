@@ -105,7 +105,7 @@ class Claim:
         total, means = delivered.rises.get(TOTAL_HASHES), delivered.means
         rate, by, stale_s = means[RATE].value, RATE, 0.0
         if total is not None and total.over_ns:
-            rate, by, stale_s = total.total * 1e9 / total.over_ns, TOTAL_HASHES, total.step_ns / 1e9
+            rate, by, stale_s = total.total * 1e9 / total.over_ns, TOTAL_HASHES, total.stale_s
         power = means[POWER]
         return cls(
             rate,

@@ -146,8 +146,8 @@ def test_somebody_chose(timeline):
     [
         (Verdict.DUPLICATE, caveats.Duplicates, 0, 1),
         (Verdict.WRONG, caveats.WrongShares, 0, 1),
-        (Verdict.STALE, caveats.StaleShares, 40, 80),
-        (Verdict.LOW, caveats.LowShares, 40, 80),
+        (Verdict.STALE, caveats.StaleShares, 20, 40),
+        (Verdict.LOW, caveats.LowShares, 20, 40),
     ],
 )
 def test_what_was_refused_is_counted_apart(timeline, verdict, kind, harmless, many):

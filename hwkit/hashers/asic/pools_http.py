@@ -78,6 +78,10 @@ class AxeosWay:
             return True
         return self._restarted(info)
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._host.close()
+
     def _restarted(self, info: Mapping[str, Any]) -> bool:
         """Has it started since it was told to? Else tell it."""
         told_s = time.monotonic() - self._told
@@ -161,6 +165,10 @@ class BitmainWay:
             return True
         self._name(conf, own["pools"][0]["url"])
         return False
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._host.close()
 
     def _name(self, conf: Mapping[str, Any], url: str) -> None:
         pools = [{**conf["pools"][0], "url": url}, *conf["pools"][1:]]

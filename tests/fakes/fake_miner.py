@@ -154,7 +154,7 @@ class FakeMiner:
         facts = {
             "pools": self.rows,
             "summary": self.summary,
-            "version": lambda: [{"CGMiner": "4.11.1", "API": "3.7"}],
+            "version": self.version,
             "config": lambda: [{"Strategy": self.strategy}],
         }
         if command in facts:
@@ -186,6 +186,9 @@ class FakeMiner:
             }
             for number, pool in enumerate(self.pools)
         ]
+
+    def version(self):
+        return [{"CGMiner": "4.11.1", "API": "3.7"}]
 
     def summary(self):
         row = {

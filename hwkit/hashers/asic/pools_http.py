@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hwkit.hashers.asic.pools import Bench
     from hwkit.wire.http import Host
 
+RESTART_S = 30.0  # until it is told again
 INFO = "/api/system/info"
 # What a pool that speaks plain Stratum v1 needs beside URL and port, where a firmware has it.
 PLAIN = {"stratumTLS": 0, "stratumProtocol": "SV1"}
@@ -87,7 +88,7 @@ class AxeosWay:
         told_s = time.monotonic() - self._told
         if _uptime_s(info) < told_s < math.inf:
             return True
-        if told_s > self.patience_s / 3:
+        if told_s > RESTART_S:
             self._restart()
         return False
 

@@ -31,7 +31,7 @@ def state(tmp_path, monkeypatch):
 @pytest.fixture
 def way():
     """Return a function that makes a way, which is closed at the end."""
-    made = []
+    made: list[pools.Way] = []
 
     def make(kind, pages):
         if kind == "bitmain":

@@ -33,6 +33,7 @@ from hwkit.cli.options import (
     until_interrupted,
     version_rolling_option,
 )
+from hwkit.cli.restoring import restored
 from hwkit.errors import HwkitError
 from hwkit.harness.plan import Plan, fraction, seconds
 from hwkit.units import plain, show
@@ -145,7 +146,7 @@ def command(
     if time_s is not None or precision is not None:
         plan = plan.with_precision(precision)  # a time alone is used up
     asked = precision is not None or preset is not None  # the default may be out of reach
-    foreseen = bench.foresee(plan, expect, store, asked=asked)
+    foreseen = bench.foresee(plan, expect, store, asked=asked, corrected=not no_corrections)
     estimate = plan.estimate([hasher.spec.name for hasher in bench.hashers], bench.chain)
     lines = [plain(line) for line in (estimate, *(each.text for each in foreseen))]
     if only_plan:
@@ -170,14 +171,14 @@ def command(
         for hasher in hashers:
             _say_picked(hasher.spec)
         session = Session(plan, hashers, records, stop, metering=metering, setup=setup)
-        with Live(session) as live:
+        with restored(hashers) as faults, Live(session) as live:
             session.run(live.tick)
     kept = [records.get(entry.run.id) for entry in session.entries if entry.run]
     if as_json:
         print_json(_document(session, [record.to_json() for record in kept]))
     else:
         results(session, kept, store)
-    sys.exit(exit_code(session.entries))
+    sys.exit(exit_code(session.entries) or max((each.exit_code for each in faults), default=0))
 
 
 def _say_picked(spec: HasherSpec) -> None:

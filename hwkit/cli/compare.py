@@ -22,6 +22,7 @@ from hwkit.cli.options import (
     until_interrupted,
     version_rolling_option,
 )
+from hwkit.cli.restoring import restored
 from hwkit.errors import PlanError
 from hwkit.harness.comparison import RUN_TO_RUN, Comparison, compare
 from hwkit.harness.plan import Plan, beside, fraction, percent, seconds
@@ -202,7 +203,7 @@ def _measure(
     click.echo(plan.estimate([hasher.spec.name for hasher in hashers]), err=True)
     with until_interrupted() as stop:
         session = pair(plan, hashers, records, stop)
-        with Live(session) as live:
+        with restored(hashers), Live(session) as live:
             session.run(live.tick)
     return session
 

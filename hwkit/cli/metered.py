@@ -96,14 +96,25 @@ class Bench:
         return max(len(units(lane)) for lane in lanes(entries))
 
     def foresee(
-        self, plan: Plan, told: Expected | None, store: str | None, *, asked: bool
+        self,
+        plan: Plan,
+        told: Expected | None,
+        store: str | None,
+        *,
+        asked: bool,
+        corrected: bool = True,
     ) -> list[Foreseen]:
         """Say what each device can reach, or each group; nothing without meters.
 
+        A meter that another one has put right is expected to be the instrument at that address.
         Known from `told`, else the nameplate in the rig file, else the newest record in the store.
         Raises PlanError for a precision that was asked for and is out of reach.
         """
+        from hwkit.harness import corrections  # noqa: PLC0415
+
         specs = {meter.spec.name: meter.spec for meter in self.meters}
+        known = corrections.read() if corrected and specs else []
+        right = {kept.name: kept.correction for kept in known}
         found = []
         for number, hasher in enumerate(self.hashers if specs else []):
             if self.wirings is None:
@@ -111,6 +122,10 @@ class Bench:
             else:
                 seeing = [specs[name] for _, name in self.wirings[number].sums[0]]
             expected = told or self._plates(number) or _remembered(hasher, seeing[0], store)
+            seeing = [
+                right[spec.name].put_right(spec, expected.power_w) if spec.name in right else spec
+                for spec in seeing
+            ]
             found.append(foresee(plan, hasher.spec, seeing, expected, asked=asked))
         return found
 

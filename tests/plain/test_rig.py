@@ -39,7 +39,7 @@ def quick(monkeypatch):
 
 @dataclass
 class Constant:
-    """A meter of so many watts, with a little life in it."""
+    """A meter of so many watts, with a little life in it, that counts: a stall here is no gap."""
 
     name: str
     watts: float
@@ -59,7 +59,8 @@ class Constant:
 
     def read(self):
         now = time.monotonic_ns()
-        return Reading(now, watts=self.watts + now % 7 / 1e5, took_ns=1000, volts=200.0)
+        watts = self.watts + now % 7 / 1e5
+        return Reading(now, self.watts * now / 1e9, watts, took_ns=1000, volts=200.0)
 
     def close(self):
         pass

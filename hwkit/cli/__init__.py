@@ -20,7 +20,7 @@ COMMANDS = {
     "check": "Prove kernels against the reference.",
     "bench": "Prove, then measure; store a record of each run.",
     "compare": "Is one faster than the other? Two records, or two devices live.",
-    "asic": "Miners: give them back what a run has left changed.",
+    "asic": "Miners: find them, show what one says, keep its answers, give back its pools.",
     "meter": "Watch meters, check one, hold two against each other.",
     "records": "List, show, export and import records.",
     "verify": "Compute a record's figures again and re-hash every share.",

@@ -20,6 +20,7 @@ COMMANDS = {
     "bench": "Prove, then measure; store a record of each run.",
     "compare": "Is one faster than the other? Two records, or two devices live.",
     "meter": "Watch meters, check one, hold two against each other.",
+    "simulate": "A miner to try all this on: a real one's API, and real shares.",
     "records": "List, show, export and import records.",
     "verify": "Compute a record's figures again and re-hash every share.",
 }

@@ -96,6 +96,10 @@ class Progress:
     hashes: int | None = None  # None: credit me only for shares you have verified
     busy_ns: int | None = None  # thread CPU time or device time behind these hashes
     scanned: tuple[Span, ...] = ()  # which nonces the hashes were: what an audit scans again
+    # Of a miner that is fed or watched, in order: what it was sent, what it sent in, what it told.
+    # Good submissions are credited where `shares` has them, too, each at its arrival. Such reports
+    # come by the clock, never because a share came: a window that ends with one counts too much.
+    events: tuple[Assigned | Submission | Link | Probe, ...] = ()
 
 
 @runtime_checkable
@@ -112,6 +116,26 @@ class Hasher(Protocol):
 
         A job with version_rolling wants each nonce asked about with whole groups of versions; what
         is counted is then reported as a span for each. Raises DeviceFault when the device fails.
+        """
+        ...
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """A hasher that changes what a device works for; who runs it gives the device back."""
+
+    def look(self) -> Sequence[str]:
+        """Look at the device and change nothing; return what its user is to know, a line each.
+
+        Raises Unavailable where there is nothing to run, DeviceFault.
+        """
+        ...
+
+    def restore(self) -> None:
+        """Give the device back as it was; to be called whatever has happened, once no run is left.
+
+        It may take minutes, and nothing is done where nothing was changed. Raises DeviceFault or
+        Unavailable: then it waits on disk for `hwkit asic restore`.
         """
         ...
 
@@ -254,6 +278,51 @@ class Probe:
     words: tuple[str, ...] = ()
 
 
+class Verdict(StrEnum):
+    """What became of a share that a miner sent in; only a good one is credited."""
+
+    GOOD = "good"
+    LOW = "low"  # its hash does not meet the target that its job was sent with
+    STALE = "stale"  # meets it, and came after the job was called off
+    DUPLICATE = "duplicate"
+    WRONG = "wrong"  # cannot be read, is of no job of ours, or rolls what may not be rolled
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A job was sent: shares of this serial count at this target."""
+
+    serial: int
+    target: Target
+    at: int  # monotonic ns
+    clean: bool  # all jobs before it are called off
+    connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A share came in, was hashed again and answered."""
+
+    at: int  # monotonic ns
+    connection: int
+    share: Share | None  # None: there is none in what came, or it names no job that we know
+    verdict: Verdict
+    took_ns: int | None = None  # from the arrival of its bytes to the verdict
+    digest: bytes | None = None  # SHA256d of its header, which the verdict stands on
+    raw: bytes | None = None  # the line as it came, where the verdict is WRONG
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Something happened to a miner's connection."""
+
+    at: int  # monotonic ns
+    connection: int | None  # None: it never became one
+    what: str  # connected, agent, authorized, answered, closed, refused
+    words: str = ""  # the agent's or user's name, the peer's address, the reason
+    took_ns: int | None = None  # of an answer to our question: from asking to its arrival
+
+
 class RunSink(Protocol):
     """Takes the rows of one run as they come."""
 
@@ -270,6 +339,12 @@ class RunSink(Protocol):
 
     def audit(self, audit: Audit) -> None:
         """Add an audit that agreed."""
+
+    def assigned(self, assigned: Assigned) -> None:
+        """Add a job that was sent, whose shares count at its target."""
+
+    def submission(self, submission: Submission) -> None:
+        """Add a share that was refused; those credited are shares."""
 
     def reading(self, meter: str, reading: Reading) -> None:
         """Add a meter's reading."""

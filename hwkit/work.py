@@ -208,6 +208,7 @@ class Job:
         challenge: str | None = None,
         beacon: Header | None = None,
         version_rolling: bool = False,
+        extranonce2_size: int = 8,
     ) -> Self:
         """Return the job that follows from a seed, with the challenge and beacon in its coinbase.
 
@@ -227,7 +228,7 @@ class Job:
             if beacon.ntime > ntime + 7200:
                 raise PlanError("the beacon is over two hours younger than this machine's clock")
             marks.append(beacon.pack())
-        extranonce1, extranonce2_size = _derive(seed, "extranonce1")[:4], 8
+        extranonce1 = _derive(seed, "extranonce1")[:4]
         unique = 4 + len(extranonce1) + extranonce2_size
         script = _push(b"hwkit") + bytes([unique])
         outputs = [_unspendable(mark) for mark in marks or [b"hwkit: pays nobody"]]

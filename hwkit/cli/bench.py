@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwkit.cli.metered import (
+    Bench,
+    confirm_option,
+    expect_option,
+    inlet_option,
+    mains_option,
+    rig_option,
+)
 from hwkit.cli.options import (
     affinity_option,
     find_hashers,
-    find_meters,
     json_option,
     meter_option,
     no_corrections_option,
@@ -25,16 +33,21 @@ from hwkit.cli.options import (
     until_interrupted,
     version_rolling_option,
 )
+from hwkit.cli.restoring import restored
 from hwkit.errors import HwkitError
 from hwkit.harness.plan import Plan, fraction, seconds
-from hwkit.units import show
+from hwkit.units import plain, show
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hwkit.harness.entry import Entry
+    from hwkit.harness.foresee import Expected
     from hwkit.harness.session import Session
     from hwkit.protocols import HasherSpec
 
 PATIENCE_S = 600.0  # for a precision that was asked for without a time
+METERED_PATIENCE_S = 3600.0
 VERDICT = {0: "PASS", 1: "FAIL"}  # anything else: it was not measured to its end
 EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
 
@@ -45,6 +58,11 @@ EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
 @click.option("--standard", "preset", flag_value="standard", help="±0.5 %, at most 1 min each.")
 @click.option("--accept", "preset", flag_value="accept", help="An hour each; with a meter a day.")
 @meter_option
+@rig_option
+@expect_option
+@inlet_option
+@mains_option
+@confirm_option
 @no_corrections_option
 @click.option("--idle", "idle_s", callback=read_with(seconds), help="Meter it idle as well: 60s.")
 @click.option("--time", "time_s", callback=read_with(seconds), help="Measure so long each: 30s.")
@@ -69,6 +87,10 @@ def command(
     addresses: tuple[str, ...],
     preset: str | None,
     meters: tuple[str, ...],
+    rig_file: Path | None,
+    expect: Expected | None,
+    inlet: str | None,
+    mains: str | None,
     idle_s: float | None,
     time_s: float | None,
     precision: float | None,
@@ -80,6 +102,7 @@ def command(
     affinity: tuple[int, ...] | None,
     store: str | None,
     *,
+    confirm: bool,
     no_corrections: bool,
     no_tune: bool,
     retune: bool,
@@ -94,61 +117,68 @@ def command(
     that a short measurement finds fastest, on each type of core; null measures the harness itself.
 
     With --meter devices are measured one after another, each without a pause, for 5 minutes and to
-    ±3 % of J/TH (--quick), or for 30 minutes to ±1 % once power has settled (--standard).
+    ±3 % of J/TH (--quick), or for 30 minutes to ±1 % once power has settled (--standard). With
+    --rig those that have meters of their own are measured at the same time.
     """
-    hashers = find_hashers(addresses, threads, affinity)
-    instruments = find_meters(meters)
+    bench = Bench(
+        addresses,
+        meters,
+        rig_file,
+        {"inlet_c": inlet, "mains_v": mains},
+        partial(find_hashers, threads=threads, affinity=affinity),
+    )
     given = {
         "seed": seed,
         "challenge": challenge,
         "beacon": beacon,
         "warmup_s": warmup_s,
         "version_rolling": version_rolling,
-        "meters": meters,
+        "meters": bench.names if rig_file else meters,
         "idle_s": idle_s,
     }
     if time_s is not None:
         given["time_s"] = time_s
     elif precision is not None and preset is None:
-        given["time_s"] = PATIENCE_S
+        given["time_s"] = METERED_PATIENCE_S if bench.meters else PATIENCE_S
     plan = Plan.preset(
         preset or "quick", **{key: value for key, value in given.items() if value is not None}
     )
     if time_s is not None or precision is not None:
         plan = plan.with_precision(precision)  # a time alone is used up
-    estimate = plan.estimate([hasher.spec.name for hasher in hashers])
+    asked = precision is not None or preset is not None  # the default may be out of reach
+    foreseen = bench.foresee(plan, expect, store, asked=asked, corrected=not no_corrections)
+    estimate = plan.estimate([hasher.spec.name for hasher in bench.hashers], bench.chain)
+    lines = [plain(line) for line in (estimate, *(each.text for each in foreseen))]
     if only_plan:
         if as_json:
-            print_json({"plan": plan.to_json(), "estimate": estimate})
+            told = {"foreseen": [each.to_json() for each in foreseen]} if foreseen else {}
+            print_json({"plan": plan.to_json(), "estimate": estimate, **told})
         else:
-            click.echo(estimate)
+            click.echo("\n".join(lines))
         return
     from hwkit.harness.session import Session  # noqa: PLC0415 - after --plan, which is quick
     from hwkit.records import Store  # noqa: PLC0415
-    from hwkit.report.terminal import Live, results  # noqa: PLC0415
+    from hwkit.report.live import Live  # noqa: PLC0415
+    from hwkit.report.terminal import results  # noqa: PLC0415
 
     records = Store(store)
     with until_interrupted() as stop, ExitStack() as stack:
-        click.echo(estimate, err=True)
-        metering = None
-        if meters:  # before a device is touched
-            from hwkit.harness import corrections  # noqa: PLC0415
-            from hwkit.harness.metering import Metering  # noqa: PLC0415
-
-            known = [] if no_corrections else corrections.read()
-            metering = stack.enter_context(Metering(instruments, known))
-        hashers = tuned(hashers, stop, no_tune=no_tune, retune=retune)
+        click.echo("\n".join(lines), err=True)
+        metering, setup = stack.enter_context(
+            bench.open(confirmed=confirm, corrected=not no_corrections)
+        )
+        hashers = tuned(bench.hashers, stop, no_tune=no_tune, retune=retune)
         for hasher in hashers:
             _say_picked(hasher.spec)
-        session = Session(plan, hashers, records, stop, metering=metering)
-        with Live(session) as live:
+        session = Session(plan, hashers, records, stop, metering=metering, setup=setup)
+        with restored(hashers) as faults, Live(session) as live:
             session.run(live.tick)
     kept = [records.get(entry.run.id) for entry in session.entries if entry.run]
     if as_json:
         print_json(_document(session, [record.to_json() for record in kept]))
     else:
         results(session, kept, store)
-    sys.exit(exit_code(session.entries))
+    sys.exit(exit_code(session.entries) or max((each.exit_code for each in faults), default=0))
 
 
 def _say_picked(spec: HasherSpec) -> None:

@@ -240,6 +240,19 @@ class MeterFault(Caveat):
 
 
 @dataclass(frozen=True, slots=True)
+class SharedMeter(Caveat):
+    """Several devices were on the meter: it says nothing of any one of them."""
+
+    devices: str
+    advice = "one meter saw them all: the J/TH is that of the group"
+
+    @property
+    def finding(self) -> str:
+        """Whose it is."""
+        return self.devices
+
+
+@dataclass(frozen=True, slots=True)
 class Implausible(Caveat):
     """Readings that cannot be, or are unusual."""
 

@@ -16,7 +16,7 @@ from hwkit.harness.efficiency import Budget
 from hwkit.harness.energy import METER_CLASS, Energy, Grade, class_u, energy, linearity_u
 from hwkit.harness.metering import spec_from_json, spec_to_json
 from hwkit.harness.plan import percent
-from hwkit.protocols import Provenance
+from hwkit.protocols import Accuracy, Provenance
 from hwkit.units import show
 
 if TYPE_CHECKING:
@@ -54,6 +54,11 @@ class Correction:
         """
         wander = linearity_u(spec.accuracy, power_w, self.power_w)
         return math.hypot(self.u, self.reference_u, wander)
+
+    def put_right(self, spec: MeterSpec, power_w: float | None) -> MeterSpec:
+        """Return the meter as it is foreseen: with what is left to it in place of its class."""
+        u = self.u_at(spec, power_w or self.power_w)
+        return replace(spec, accuracy=Accuracy(u * math.sqrt(3), source=f"put right by {self}"))
 
     @property
     def reference_u(self) -> float:

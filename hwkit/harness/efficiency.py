@@ -189,7 +189,7 @@ def efficiency(energy: Energy, work: Work, repeats: Sequence[float] = ()) -> Eff
     fewer, more = work.deviations
     terms = of_energy | of_work
     if len(repeats) >= 3:
-        terms[REPEATS] = _repeats(repeats, terms, (fewer + more) / 4)
+        terms[REPEATS] = repeats_u(repeats, terms, (fewer + more) / 4)
     budget = Budget.of(terms, more, fewer)  # more hashes are fewer joules for each
     hashrate = Budget.of(of_work, fewer, more)
     return Efficiency(
@@ -213,13 +213,20 @@ def power_of(energy: Energy) -> tuple[Figure, Budget] | None:
     return budget.figure(energy.joules / energy.time_s, "W"), budget
 
 
-def _repeats(values: Sequence[float], terms: Mapping[str, float], u_shares: float) -> float:
+def repeats_u(
+    values: Sequence[float],
+    terms: Mapping[str, float],
+    u_shares: float,
+    *,
+    confidence: float = 0.95,
+    k: float = 2.0,
+) -> float:
     """Return the relative u of a mean of runs, so far as their own random terms do not explain it.
 
-    By Student's t, so that twice it covers 95 % for as few as three runs.
+    By Student's t, so that k times it covers as much for as few as three runs.
     """
     n = len(values)
-    u = stdev(values) / fmean(values) / math.sqrt(n) * student_t(n - 1) / 2
+    u = stdev(values) / fmean(values) / math.sqrt(n) * student_t(n - 1, confidence) / k
     random = [x for name, x in terms.items() if name not in SYSTEMATIC]
     return math.sqrt(max(0.0, u * u - math.hypot(u_shares, *random) ** 2))
 
@@ -242,16 +249,18 @@ class Ratio:
         )
 
 
-def ratio(a: Efficiency, b: Efficiency) -> Ratio:
+def ratio(a: Efficiency, b: Efficiency, *, one_instrument: bool = True) -> Ratio:
     """Return a's J/TH over b's. On one and the same meter its error of reading cancels.
 
     What is left of the class: its error of range, as far as the loads differ, and its linearity.
-    Raises PlanError where scopes differ.
+    Meters of one name that are known to be two are not `one_instrument`. Raises PlanError where
+    scopes differ.
     """
     if a.energy.scope is not b.energy.scope:
         raise PlanError(f"J/TH at {a.energy.scope} and at {b.energy.scope} are unlike")
     specs, corrections = a.energy.specs, a.energy.corrections
-    same = len(specs) == 1 and (specs, corrections) == (b.energy.specs, b.energy.corrections)
+    alike = (specs, corrections) == (b.energy.specs, b.energy.corrections)
+    same = one_instrument and len(specs) == 1 and alike
     names = (a.budget.terms.keys() | b.budget.terms.keys()) - {SHARES, METER_CLASS}
     terms = {n: math.hypot(a.budget.terms.get(n, 0), b.budget.terms.get(n, 0)) for n in names}
     if same:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import ProtocolError
 from hwkit.harness.figures import conditions, share_count_fault, summarise
+from hwkit.harness.reach import time_left
+from hwkit.harness.result import Partners, work_within
+from hwkit.harness.setup import Setup
 from hwkit.harness.wall import WallClock
+from hwkit.harness.wiring import Wiring
 from hwkit.hashers import probes
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.protocols import CreditedShare, Probe
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from hwkit.harness.audit import Auditor
     from hwkit.harness.figures import Summary
     from hwkit.harness.metering import Sampled
+    from hwkit.harness.surroundings import Surroundings
     from hwkit.harness.turn import Turn
     from hwkit.protocols import Audit, Hasher, RunSink, Window
     from hwkit.prove import Proof
@@ -39,7 +44,8 @@ class Entry:
 
     hasher: Hasher
     number: int  # its place in the session
-    sampled: Sequence[Sampled] = ()  # the meters that see it
+    sampled: Sequence[Sampled] = ()  # the session's meters; soon: those that see it
+    setup: Setup = field(default_factory=Setup)
     state: str = "waiting"  # proving, warming, measuring, complete, interrupted, void, unproven
     why: str = ""
     proof: Proof | None = None
@@ -62,6 +68,27 @@ class Entry:
     readings_until: int = 0
     probed: int = 0
     wall: WallClock = field(default_factory=WallClock)
+    partners: Sequence[Entry] = ()  # at work at the same time, on the same meter
+    partners_failed: bool = False
+
+    def __post_init__(self) -> None:
+        """Keep the meters that see it."""
+        self.sampled = [each for each in self.sampled if each.spec.name in self.wiring.meters]
+
+    @property
+    def wiring(self) -> Wiring:
+        """How its meters see it."""
+        return self.setup.wirings[self.number] if self.setup.wirings else Wiring(())
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What is around it."""
+        return self.setup.surroundings
+
+    @property
+    def confirmed(self) -> bool:
+        """Are readings that cannot be meant so?"""
+        return self.setup.confirmed
 
     @property
     def name(self) -> str:
@@ -140,21 +167,59 @@ class Entry:
                 self.run.reading(each.spec.name, reading)
             for at, fault in each.faults_between(self.readings_until, now):
                 self.run.event(at, fault)
+        for probe in self.surroundings.between(self.readings_until, now):
+            self.probes.append(probe)
+            self.run.probe(probe)
         if (step := self.wall.stepped()) is not None:
             self.run.event(now, step)
         self.readings_until = now
 
+    def look(self) -> Summary | None:
+        """Return the figures as they were looked at last: ever more rarely, so that it is cheap."""
+        if len(self.windows) >= self.look_at:
+            self.look_at += max(1, self.look_at // 20)
+            self.summarise()
+        return self.summary
+
     def is_precise(self, precision: float | None) -> bool:
-        """Is the interval narrow enough? Looked at ever more rarely: long runs stay cheap."""
-        if precision is None or len(self.windows) < self.look_at:
+        """Is the interval narrow enough?"""
+        due = len(self.windows) >= self.look_at
+        if not due or (precision is None and not self.sampled):
             return False
-        self.look_at += max(1, self.look_at // 20)
-        figure = self.summarise().figures.get("efficiency" if self.sampled else "hashrate")
-        return figure is not None and figure.relative <= precision
+        summary = self.look()  # with meters in any case: the live line shows it
+        figure = None if summary is None else summary.headline
+        return precision is not None and figure is not None and figure.relative <= precision
+
+    @property
+    def power_now_w(self) -> float | None:
+        """What the meters of its power read last; None where one tells none."""
+        last = {each.spec.name: each.readings[-1].watts for each in self.sampled if each.readings}
+        total = 0.0
+        for sign, name in self.wiring.sums[0] if last else ():
+            watts = last.get(name)
+            if watts is None:
+                return None
+            total += sign * watts
+        return total if last else None
+
+    def left_s(self, time_s: float, precision: float | None) -> float | None:
+        """Return how long it has to go, by what it has shown; None: it has shown too little."""
+        if self.summary is None or not self.summary.metered:
+            return None
+        rest = max(time_s - self.measured_s, 0.0)
+        found = self.summary.metered[0].efficiency
+        if found is None or precision is None:
+            return rest
+        looked_s = found.energy.time_s
+        left = time_left(found.budget, precision, looked_s)
+        return rest if left is None else min(max(left + looked_s - self.measured_s, 0.0), rest)
 
     def summarise(self) -> Summary:
         """Compute the figures from what there is."""
         since, until = self.readings_from, self.readings_until
+        if self.partners:
+            joint = None if self.partners_failed else partners_of(self)
+            self.facts["group"] = joint and joint.to_json()
         self.summary = summarise(
             self.windows,
             self.audits,
@@ -164,3 +229,31 @@ class Entry:
             **conditions(self.facts),
         )
         return self.summary
+
+    def metered_facts(self) -> dict[str, Any]:
+        """Return what a record says of meters, wiring and surroundings; nothing without any."""
+        around = self.surroundings.to_json()
+        facts: dict[str, Any] = {"conditions": around} if around else {}
+        if self.sampled:
+            facts["meters"] = [each.to_json() for each in self.sampled]
+            facts["wiring"] = self.wiring.to_json()
+        return facts
+
+
+def partners_of(entry: Entry) -> Partners | None:
+    """Return the work of the others in the time in which all worked; None while there is none."""
+    everyone = [list(each.windows) for each in (entry, *entry.partners)]
+    if not all(everyone):
+        return None
+    opened = max(windows[0].opened for windows in everyone)
+    closed = min(windows[-1].closed for windows in everyone)
+    if opened >= closed:
+        return None
+    work = []
+    for other, windows in zip(entry.partners, everyone[1:], strict=True):
+        assert other.run is not None  # noqa: S101 - it has windows
+        assert other.job is not None  # noqa: S101 - likewise
+        basis = other.hasher.spec.basis
+        done = work_within(windows, basis, other.job.target, opened, closed)
+        work.append((other.run.id, done))
+    return Partners(opened, closed, tuple(work))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import Unmeasurable
 from hwkit.harness import caveats
+from hwkit.harness.circumstances import held_back, of_the_place
 from hwkit.harness.correction import Correction
-from hwkit.harness.result import Result, results
+from hwkit.harness.result import Partners, Result, results
 from hwkit.harness.statistics import (
     Interval,
     median_interval,
@@ -20,7 +21,8 @@ from hwkit.harness.statistics import (
     trend,
     widened,
 )
-from hwkit.hashers.probes import THROTTLING
+from hwkit.harness.surroundings import sampled
+from hwkit.harness.wiring import Wiring
 from hwkit.protocols import Basis
 from hwkit.units import Figure
 
@@ -48,7 +50,14 @@ class Summary:
     spread: float | None
     audit: dict[str, Any]
     caveats: tuple[Caveat, ...]
-    metered: tuple[Result, ...] = ()  # of each meter, as they were named
+    metered: tuple[Result, ...] = ()  # of each meter or sum, as they were named
+    surroundings: dict[str, Any] = field(default_factory=dict)  # as they were sampled
+
+    @property
+    def headline(self) -> Figure | None:
+        """What the run is about, and its precision of: J/TH where meters saw it, else hashrate."""
+        names = ("efficiency", "group_efficiency") if self.metered else ("hashrate",)
+        return next((self.figures[name] for name in names if name in self.figures), None)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it stands in a record."""
@@ -59,6 +68,8 @@ class Summary:
             "audit": self.audit,
             "caveats": [caveat.to_json() for caveat in self.caveats],
         }
+        if self.surroundings:
+            document["surroundings"] = self.surroundings
         if self.metered:
             document["metered"] = [result.to_json() for result in self.metered]
         return document
@@ -83,6 +94,9 @@ def summarise(
     day: str | None = None,
     unsettled: str | None = None,
     probes: Sequence[Probe] = (),
+    wiring: Wiring | None = None,
+    partners: Partners | None = None,
+    nominal_v: float | None = None,
     card: bool = False,
 ) -> Summary:
     """Compute every figure and caveat from the rows alone. Without hashes there is no hashrate.
@@ -90,8 +104,8 @@ def summarise(
     `threads` may be more than the processors that are `usable` to them, which are of so many
     `cores`, of `core_types`; `quota` is how many processors' worth of time there is. Each is None
     where it is unknown. `metered` are the meters with their readings, `idle` the stretches in which
-    they watched the device idle, `corrections` what puts a meter of that name right, `day` that of
-    the run, `unsettled` why a warm-up ended that had to, `probes` what a card told beside.
+    they watched the device idle, `unsettled` why a warm-up ended that had to, `probes` what a card
+    or a sensor told beside; the rest is as results() takes it.
     """
     counts = {
         "windows": len(windows),
@@ -104,16 +118,28 @@ def summarise(
     at_once = min(threads, usable or threads) if threads else None
     if core_types and len(core_types) > 1:  # the clock seen is that of one core
         windows = [replace(window, clock_hz=None) for window in windows]
-    seen = results(metered, windows, basis, target, idle=idle, corrections=corrections, day=day)
+    seen = results(
+        metered,
+        windows,
+        basis,
+        target,
+        idle=idle,
+        corrections=corrections,
+        day=day,
+        wiring=wiring,
+        partners=partners,
+        nominal_v=nominal_v,
+    )
+    around = sampled(probes)
     of_meters = [caveat for result in seen for caveat in result.caveats()]
     if counts["hashes"] == 0:
-        return Summary(_energetic(seen), counts, None, audit, tuple(of_meters), tuple(seen))
+        return Summary(_energetic(seen), counts, None, audit, tuple(of_meters), tuple(seen), around)
     rate = _interval([wall_rate(window) for window in windows])
     figures = {"hashrate": _figure(rate, "H/s"), "hashrate_by_shares": _by_shares(counts, target)}
     figures |= _energetic(seen)
     if unsettled is not None:
         of_meters.append(caveats.NotSettled(unsettled))
-    looked_at = figures["efficiency"].relative if "efficiency" in figures else None
+    looked_at = next((figures[n].relative for n in figures if n.endswith("efficiency")), None)
     busy = [window for window in windows if window.busy_ns]
     if busy:
         figures["hashrate_per_cpu_second"] = _figure(
@@ -131,29 +157,35 @@ def summarise(
         audit,
         (
             *_caveats(windows, rate, at_once, quota, (precision, looked_at), audited=audited),
-            *_of_the_place(at_once, cores, core_types, quota),
+            *of_the_place(at_once, cores, core_types, quota),
             *([caveats.ThinAudit(audit["hits"])] if card and audit["hits"] < FEW_HITS else []),
-            *_held_back(probes),
+            *held_back(probes),
             *of_meters,
         ),
         tuple(seen),
+        around,
     )
 
 
 def _energetic(seen: Sequence[Result]) -> dict[str, Figure]:
-    """Return power and J/TH as the first meter has them: who named it first wants it first."""
+    """Return power and J/TH as the first meter has them: who named it first wants it first.
+
+    Those of a group have names of their own: nobody shall take them for one device's.
+    """
     figures: dict[str, Figure] = {}
     for result in seen[:1]:
+        of = "group_" if result.group else ""
         if result.power is not None:
-            figures["power"] = result.power[0]
+            figures[f"{of}power"] = result.power[0]
         if result.efficiency is not None:
-            figures["efficiency"] = result.efficiency.efficiency
+            figures[f"{of}efficiency"] = result.efficiency.efficiency
     return figures
 
 
 def conditions(document: dict[str, Any]) -> dict[str, Any]:
     """Return what a run's document says of how it was measured, as summarise takes it."""
     device, cpu = document["device"], document["host"]["cpu"]
+    wiring, partners = document.get("wiring"), document.get("group")
     return {
         "threads": device["threads"],
         "usable": device.get("processors", cpu["usable"]),
@@ -171,6 +203,9 @@ def conditions(document: dict[str, Any]) -> dict[str, Any]:
         },
         "day": document["clock"]["utc"],
         "unsettled": document.get("unsettled"),
+        "wiring": wiring and Wiring.from_json(wiring),
+        "partners": partners and Partners.from_json(partners),
+        "nominal_v": document.get("conditions", {}).get("mains_v"),
         "card": str(device["resource"]).startswith(CARDS),
     }
 
@@ -272,31 +307,4 @@ def _caveats(
             found.append(caveats.Oversubscribed(share))
     if not audited:
         found.append(caveats.NotAudited())
-    return found
-
-
-def _held_back(probes: Sequence[Probe]) -> list[Caveat]:
-    """Say how often a card told that something held it below the clock that it was set to."""
-    looks = [THROTTLING & set(probe.words) for probe in probes if probe.name == "slowed_by"]
-    slowed = [reasons for reasons in looks if reasons]
-    if not slowed:
-        return []
-    reasons = sorted(set().union(*slowed))
-    return [caveats.HeldBack(len(slowed) / len(looks), ", ".join(reasons))]
-
-
-def _of_the_place(
-    at_once: int | None,
-    cores: int | None,
-    core_types: Sequence[str] | None,
-    quota: float | None,
-) -> list[Caveat]:
-    """Say what the threads had to share, where that is told."""
-    found: list[Caveat] = []
-    if at_once and cores and at_once > cores:
-        found.append(caveats.SharedCores(at_once, cores))
-    if core_types and len(core_types) > 1:
-        found.append(caveats.MixedCores(" and ".join(core_types)))
-    if at_once and quota and quota < at_once:
-        found.append(caveats.Quota(quota, at_once))
     return found

@@ -29,6 +29,7 @@ EDGES = 2.5  # intervals before a window opens and after it closes, so that read
 LEAST_LAG_S = 0.5
 LARGEST, MOST_NS = 1 << 96, 1 << 62  # of whole numbers in a record, and of times
 LATEST = 5  # readings: all of them late is no stall
+SILENT_S = 5.0  # below them a reading may be on its way
 PAUSE_S = 0.001  # between readings of a meter that sends by itself
 
 
@@ -40,6 +41,7 @@ class Sampled:
     told: Mapping[str, str] = field(default_factory=dict)
     readings: list[Reading] = field(default_factory=list)
     faults: list[tuple[int, str]] = field(default_factory=list)  # monotonic ns, and what it was
+    since: int | None = None  # it is sampled from then on, monotonic ns
     correction: Correction | None = None  # by which its joules are put right; readings stay raw
 
     @property
@@ -85,6 +87,35 @@ class Sampled:
         self._least = min(self._least, latest)
         return late_ns < -interval_ns or latest > self._least + interval_ns
 
+    def read(self) -> bool:
+        """Keep a reading, or what went wrong; was it sent unasked, so that more may be waiting?"""
+        try:
+            reading = _sound(self.spec.name, self.meter.read())
+        except DeviceFault as fault:
+            self.faults.append((time.monotonic_ns(), str(fault)))
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises: one reading is lost
+            what = f"{self.spec.name}: {type(error).__name__}: {error}"
+            self.faults.append((time.monotonic_ns(), what))
+        else:
+            self.take(reading)
+            return reading.took_ns is None
+        return False
+
+    @property
+    def silence(self) -> str | None:
+        """How long it has not answered, and what it failed of; None: it answers, or is not asked.
+
+        Three intervals are a gap, and below five seconds a reading may be on its way.
+        """
+        if self.since is None or self.spec.interval_s is None:
+            return None
+        heard = self._arrived[-1] if self._arrived else self.since
+        silent_s = (time.monotonic_ns() - heard) / 1e9
+        if silent_s < max(3 * self.spec.interval_s, SILENT_S):
+            return None
+        why = f" ({self.faults[-1][1]})" if self.faults and self.faults[-1][0] > heard else ""
+        return f"meter {self.spec.name}: no answer for {silent_s:.0f} s{why}"
+
     _arrived: list[int] = field(default_factory=list)
     _late: list[int] = field(default_factory=list)
     _least: float = math.inf
@@ -95,58 +126,13 @@ class Sampled:
         return told if self.correction is None else told | {"correction": self.correction.to_json()}
 
 
-class Metering:
-    """The meters of a session, in the order they were named: the first one's J/TH heads the record.
+class Sight:
+    """Meters that see one device, or a group, in order: the first one's J/TH heads the record."""
 
-    As a context it opens them all, before any device is touched, and closes them whatever happens.
-    """
-
-    def __init__(self, meters: Sequence[Meter], corrections: Sequence[Kept] = ()) -> None:
-        """Take the meters, and what is known of some. Raises PlanError for one named twice."""
-        names = [meter.spec.name for meter in meters]
-        if len(set(names)) < len(names):
-            raise PlanError(f"a meter is named twice: {', '.join(sorted(names))}")
-        self.sampled = [Sampled(meter) for meter in meters]
-        self._corrections = corrections
-        self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+    def __init__(self, sampled: Sequence[Sampled]) -> None:
+        """Take the meters, which somebody else samples."""
+        self.sampled = list(sampled)
         self._edge: threading.Thread | None = None  # that reads what is read at the ends
-
-    def __enter__(self) -> Self:
-        """Open every meter and begin to sample. Raises Unavailable."""
-        try:
-            for each in self.sampled:
-                each.told = _opened(each.meter)
-                found = (kept.correction for kept in self._corrections if kept.fits(each))
-                each.correction = next(found, None)
-            for each in self.sampled:
-                if each.spec.interval_s is not None:
-                    name = f"meter: {each.spec.name}"
-                    thread = threading.Thread(target=self._sample, args=(each,), name=name)
-                    thread.daemon = True  # a driver that never returns shall not keep us
-                    thread.start()
-                    self._threads.append(thread)
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close every meter."""
-        self.close()
-
-    def close(self) -> None:
-        """End sampling, and let every meter go: who is read is cut short, who hangs is left."""
-        self._stop.set()
-        closing = [
-            threading.Thread(target=_let_go, args=(each.meter,), daemon=True)
-            for each in self.sampled
-        ]
-        for thread in closing:
-            thread.start()
-        until = time.monotonic() + CLOSE_S
-        for thread in closing + self._threads:
-            thread.join(max(until - time.monotonic(), 0))
 
     def edge(self) -> bool:
         """Read the meters that are read at a run's two ends only; is that done?
@@ -156,7 +142,7 @@ class Metering:
         if self._edge is None:
             by_hand = [each for each in self.sampled if each.spec.interval_s is None]
             self._edge = threading.Thread(
-                target=lambda: [self._read(each) for each in by_hand], name="meters by hand"
+                target=lambda: [each.read() for each in by_hand], name="meters by hand"
             )
             self._edge.daemon = True
             self._edge.start()
@@ -184,35 +170,67 @@ class Metering:
         ]
         return max(spans, default=LEAST_LAG_S)
 
-    @property
-    def fault(self) -> str | None:
-        """What is wrong with a meter now; None while all of them read."""
-        for each in self.sampled:
-            if each.faults and (not each.readings or each.faults[-1][0] > each.readings[-1].at):
-                return each.faults[-1][1]
-        return None
+
+class Metering(Sight):
+    """The meters of a session.
+
+    As a context it opens them all, before any device is touched, and closes them whatever happens.
+    """
+
+    def __init__(self, meters: Sequence[Meter], corrections: Sequence[Kept] = ()) -> None:
+        """Take the meters, and what is known of some. Raises PlanError for one named twice."""
+        names = [meter.spec.name for meter in meters]
+        if len(set(names)) < len(names):
+            raise PlanError(f"a meter is named twice: {', '.join(sorted(names))}")
+        super().__init__([Sampled(meter) for meter in meters])
+        self._corrections = corrections
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        """Open every meter and begin to sample. Raises Unavailable."""
+        try:
+            for each in self.sampled:
+                each.told = _opened(each.meter)
+                found = (kept.correction for kept in self._corrections if kept.fits(each))
+                each.correction = next(found, None)
+            for each in self.sampled:
+                if each.spec.interval_s is not None:
+                    each.since = time.monotonic_ns()
+                    name = f"meter: {each.spec.name}"
+                    thread = threading.Thread(target=self._sample, args=(each,), name=name)
+                    thread.daemon = True  # a driver that never returns shall not keep us
+                    thread.start()
+                    self._threads.append(thread)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close every meter."""
+        self.close()
+
+    def close(self) -> None:
+        """End sampling, and let every meter go: who is read is cut short, who hangs is left."""
+        self._stop.set()
+        closing = [
+            threading.Thread(target=_let_go, args=(each.meter,), daemon=True)
+            for each in self.sampled
+        ]
+        for thread in closing:
+            thread.start()
+        until = time.monotonic() + CLOSE_S
+        for thread in closing + self._threads:
+            thread.join(max(until - time.monotonic(), 0))
 
     def _sample(self, each: Sampled) -> None:
         """Read at the meter's interval, or as fast as it sends; one that is late is not hurried."""
         interval_s = each.spec.interval_s or 1.0
         due = time.monotonic()
         while not self._stop.wait(max(due - time.monotonic(), 0)):
-            pushed = self._read(each)
+            pushed = each.read()
             due = time.monotonic() + PAUSE_S if pushed else max(due + interval_s, time.monotonic())
-
-    def _read(self, each: Sampled) -> bool:
-        """Keep a reading, or what went wrong; was it sent unasked, so that more may be waiting?"""
-        try:
-            reading = _sound(each.spec.name, each.meter.read())
-        except DeviceFault as fault:
-            each.faults.append((time.monotonic_ns(), str(fault)))
-        except Exception as error:  # noqa: BLE001 - whatever a driver raises: one reading is lost
-            what = f"{each.spec.name}: {type(error).__name__}: {error}"
-            each.faults.append((time.monotonic_ns(), what))
-        else:
-            each.take(reading)
-            return reading.took_ns is None
-        return False
 
 
 def _opened(meter: Meter) -> Mapping[str, str]:

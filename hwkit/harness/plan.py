@@ -94,10 +94,13 @@ class Plan:
             version_rolling=self.version_rolling,
         )
 
-    def estimate(self, names: Sequence[str]) -> str:
-        """Say how long it will take for these hashers and what precision can be reached."""
+    def estimate(self, names: Sequence[str], chain: int | None = None) -> str:
+        """Say how long it will take for these hashers and what precision can be reached.
+
+        With meters: of so many in a `chain` one works after another, all of them unless it is told.
+        """
         if self.meters:
-            return self._metered_estimate(names)
+            return self._metered_estimate(names, len(names) if chain is None else chain)
         turns = math.ceil(self.time_s / self.turn_s)
         longest_s = len(names) * (self.warmup_s + TURN_COST_S + turns * (self.turn_s + TURN_COST_S))
         # The spread of a normal sample is 1.2816 standard deviations, its median worse than its
@@ -113,10 +116,10 @@ class Plan:
             f"Windows that spread {percent(USUAL_SPREAD)} allow about ±{percent(reach)}."
         )
 
-    def _metered_estimate(self, names: Sequence[str]) -> str:
+    def _metered_estimate(self, names: Sequence[str], chain: int) -> str:
         gate = Gate()
         warm_s = gate.most_s if self.settle else self.warmup_s
-        longest_s = len(names) * (warm_s + self.time_s + 2 * self.idle_s)
+        longest_s = chain * (warm_s + self.time_s + 2 * self.idle_s)
         least = (
             f" after {duration(gate.least_s)} to {duration(gate.most_s)} of warm-up"
             if self.settle
@@ -128,8 +131,9 @@ class Plan:
             else f", less where J/TH is known to ±{percent(self.precision)}"
         )
         each = " each" * (len(names) > 1)
+        who = (" and then " if chain == len(names) else " and ").join(names)
         return (
-            f"{' and then '.join(names)} for {duration(self.time_s)}{least}{each}"
+            f"{who} for {duration(self.time_s)}{least}{each}"
             f"{beside(self.work)}, by {', '.join(self.meters)}: "
             f"at most {duration(longest_s)}{early}."
         )

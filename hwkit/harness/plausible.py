@@ -32,20 +32,15 @@ class Doubt:
 def implausible(
     readings: Sequence[Reading],
     spec: MeterSpec,
-    nameplate_w: float | None,
+    nameplate_w: float | None = None,
     nominal_v: float | None = None,
 ) -> tuple[Doubt, ...]:
     """Return what is wrong with a running device's readings, by their medians; () where nothing is.
 
     Without `nominal_v` the mains are held against the nearest of the world's nominal voltages.
     """
-    watts = _median(reading.watts for reading in readings)
-    doubts = []
-    if watts is not None and nameplate_w and not LEAST <= watts / nameplate_w <= MOST:
-        times = watts / nameplate_w
-        hint = next((text for scale, text in _SCALES if LEAST <= times / scale <= MOST), "")
-        text = f"{spec.name} reads {watts:g} W, {times:.3g} times the nameplate{hint}"
-        doubts.append(Doubt("scale", text, refuse=True))
+    scale = out_of_scale(spec.name, _median(reading.watts for reading in readings), nameplate_w)
+    doubts = [scale] if scale else []
     factor = _median(reading.power_factor for reading in readings)
     if factor is not None and abs(factor) > POWER_FACTOR:
         text = f"{spec.name} reads a power factor of {factor:.3g}: none is above 1"
@@ -65,6 +60,16 @@ def implausible(
             text = f"mains at {volts:.4g} V, {100 * (volts / nominal - 1):+.0f} % of {nominal:g} V"
             doubts.append(Doubt("mains", text, refuse=False))
     return tuple(doubts)
+
+
+def out_of_scale(name: str, watts: float | None, nameplate_w: float | None) -> Doubt | None:
+    """Return the doubt about a power that the nameplate makes; None where there is none."""
+    if watts is None or not nameplate_w or LEAST <= watts / nameplate_w <= MOST:
+        return None
+    times = watts / nameplate_w
+    hint = next((text for scale, text in _SCALES if LEAST <= times / scale <= MOST), "")
+    text = f"{name} reads {watts:.4g} W, {times:.3g} times the nameplate{hint}"
+    return Doubt("scale", text, refuse=True)
 
 
 _SCALES = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hwkit.errors import PlanError
 from hwkit.harness.assembly import COUNTER_STEP, POWER_STEP, SAMPLING, counter_first
-from hwkit.harness.efficiency import HASHES_PER_DIFFICULTY, Budget, Work
+from hwkit.harness.efficiency import HASHES_PER_DIFFICULTY, SYSTEMATIC, Budget, Work
 from hwkit.harness.energy import ALIGNMENT, METER_CLASS, class_u
 from hwkit.protocols import Basis
 
@@ -111,6 +111,20 @@ def time_for(precision: float, conditions: Conditions) -> float:
         reached = _expanded(reachable(conditions, middle)) <= precision
         lo, hi = (lo, middle) if reached else (middle, hi)
     return hi
+
+
+def time_left(budget: Budget, precision: float, measured_s: float) -> float | None:
+    """Return seconds until J/TH is known to this fraction, from what is measured so far.
+
+    What is the same in every run stays; the variance of all else is taken to fall as time goes by.
+    None where no time suffices.
+    """
+    stays = math.hypot(*(u for name, u in budget.terms.items() if name in SYSTEMATIC))
+    room = (precision / 2) ** 2 - stays**2
+    if room <= 0:
+        return None
+    random = (_expanded(budget) / 2) ** 2 - stays**2
+    return max(measured_s * (random / room - 1), 0.0)
 
 
 def meter_for(precision: float) -> str:

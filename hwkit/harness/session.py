@@ -6,7 +6,7 @@ import random
 import secrets
 import threading
 import time
-from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
@@ -18,8 +18,10 @@ from hwkit.harness.audit import auditor_for
 from hwkit.harness.entry import CALIBRATION, Entry
 from hwkit.harness.figures import wall_rate
 from hwkit.harness.host import host_facts, host_identity, place
+from hwkit.harness.metered import Unit, lanes, units
+from hwkit.harness.setup import Setup
 from hwkit.harness.turn import run_windows, take_turn
-from hwkit.harness.watch import Watch
+from hwkit.harness.wiring import Wiring
 from hwkit.hashers import cpu
 from hwkit.hashers.device import DeviceHasher
 from hwkit.hashers.kernel import KernelHasher
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
 SHARES_PER_S = 100  # of a counted device: enough to watch it, too few to cost anything
 WARMUP_TURN_S = 0.1
 DONE = {"complete", "interrupted", "void", "unproven"}
-METERED_WINDOW_S = 0.5  # with the report that closes it, 0.25 s later, what a kill may cost
-AUDITS_AT_END_S = 20.0
 LONG_CALL_S = 1.0
 LEAVE_S = 1.5  # how long an interrupted session waits for hashers to stop
 
@@ -50,8 +50,8 @@ class Session:
     """Proves hashers, then measures them side by side; each leaves one record in the sink.
 
     Hashers with the same resource take turns in random order, so that a drifting machine favours
-    none; different resources run together. `stop` may be set at any moment: what was measured until
-    then stands, and the record says that it was interrupted.
+    none; different resources run together, unless a meter sees both. `stop` may be set at any
+    moment: what was measured until then stands, and the record says that it was interrupted.
     """
 
     def __init__(
@@ -62,20 +62,27 @@ class Session:
         stop: threading.Event,
         *,
         metering: Metering | None = None,
+        setup: Setup | None = None,
         enough: Callable[[Session], bool] | None = None,
     ) -> None:
         """Take what to measure; `enough` may end the whole session early (a comparison does).
 
-        `metering` is open, and sees one device at work at a time.
+        `metering` is open. `setup` says which meters see which device: no other one is at work
+        then, but those that share a meter on purpose. Without it each is seen by all of them.
         """
         if not hashers:
             raise PlanError("nothing to measure: no hasher was given")
-        if metering is not None and len({each.spec.resource for each in hashers}) > 1:
-            raise PlanError("meters would see several devices at once: measure them one by one")
+        setup = setup or Setup()
+        if metering is not None and setup.wirings is None:
+            if len({each.spec.resource for each in hashers}) > 1:
+                raise PlanError("meters would see several devices at once: measure them one by one")
+            all_of_them = Wiring.side_by_side(each.spec.name for each in metering.sampled)
+            setup = replace(setup, wirings=[all_of_them] * len(hashers))
         self.plan = plan
         self.id = secrets.token_hex(8)
         sampled = metering.sampled if metering else []
-        self.entries = [Entry(hasher, n, sampled) for n, hasher in enumerate(hashers)]
+        self.entries = [Entry(hasher, n, sampled, setup) for n, hasher in enumerate(hashers)]
+        self._lanes = lanes(self.entries)
         self._sink = sink
         self._stop = stop
         self._enough = enough
@@ -85,9 +92,6 @@ class Session:
 
     def run(self, tick: Callable[[], None] = lambda: None, tick_s: float = 0.2) -> list[Entry]:
         """Measure to the end, calling `tick` now and then from this thread; return the entries."""
-        groups: dict[str, list[Entry]] = defaultdict(list)
-        for entry in self.entries:
-            groups[entry.hasher.spec.resource].append(entry)
         failures: list[BaseException] = []
 
         def work(group: list[Entry]) -> None:
@@ -97,8 +101,8 @@ class Session:
                 failures.append(error)
 
         threads = [
-            threading.Thread(target=work, args=(group,), name=f"turns: {resource}", daemon=True)
-            for resource, group in groups.items()
+            threading.Thread(target=work, args=(lane,), name=f"turns: {lane[0].name}", daemon=True)
+            for lane in self._lanes
         ]
         for thread in threads:
             thread.start()
@@ -132,9 +136,8 @@ class Session:
     def _turns(self, group: list[Entry]) -> None:
         """Let the entries take turns, one round after another, until each is done."""
         if self._metering is not None:
-            for entry in group:
-                if entry.state == "measuring" and not self._stop.is_set():
-                    self._guarded(entry, partial(self._measure_metered, metering=self._metering))
+            for unit in units(group):
+                self._measure_metered(unit)
             return
         for number in count():
             active = [entry for entry in group if entry.state == "measuring"]
@@ -152,8 +155,11 @@ class Session:
     def _prove(self, entry: Entry) -> None:
         entry.state = "proving"
         if isinstance(entry.hasher, KernelHasher):
+            before = [each.proof for each in self.entries if each.hasher is entry.hasher]
             try:
-                entry.proof = prove_all(entry.hasher.kernels, self._stop.is_set)
+                entry.proof = next(filter(None, before), None) or prove_all(
+                    entry.hasher.kernels, self._stop.is_set
+                )
             except ProofStopped:
                 return
             if not entry.proof.passed:
@@ -166,10 +172,10 @@ class Session:
         entry.state = "proven"
 
     def _guarded(self, entry: Entry, step: Callable[[Entry], None]) -> None:
-        """Do one step; a fault of the device voids its run and leaves the others' alone."""
+        """Do one step; a fault of the device, or absurd readings, void its run and no other."""
         try:
             step(entry)
-        except (WrongHash, DeviceFault) as error:
+        except (WrongHash, DeviceFault, PlanError) as error:
             entry.error = error
             if entry.run is not None:
                 entry.run.event(time.monotonic_ns(), f"{type(error).__name__}: {error}")
@@ -230,47 +236,22 @@ class Session:
         if why := self._done(entry):
             self._finish(entry, "complete", why)
 
-    def _measure_metered(self, entry: Entry, metering: Metering) -> None:
-        """Measure windows that follow each other in one go, so that a meter sees but two edges."""
-        if entry.job is None or entry.run is None:
+    def _measure_metered(self, unit: list[Entry]) -> None:
+        """Measure one device, or a group on a shared meter, in one go."""
+        unit = [entry for entry in unit if entry.state == "measuring"]
+        if not unit or self._stop.is_set():
             return
-        job, run = entry.job.roll(entry.turns), entry.run
-        entry.turns += 1
-        entry.readings_from = entry.readings_until = time.monotonic_ns()
-        watch = Watch(metering, self.plan, self._stop.is_set)
-        entry.facts["idle"] = watch.idle(entry.keep_readings)
-        turns: list[Turn] = []
+        together = Unit(unit, self.plan, self._stop)
+        together.measure(self._guarded, self._done)
 
-        def take(turn: Turn) -> bool:
-            entry.probe()
-            entry.keep(turn)
-            turns.append(turn)
-            entry.store_readings()
-            run.commit()
-            entry.refuse_unlikely()
-            watch.why = watch.why or self._done(entry)
-            return not watch.over(turn.window.closed)
+        def wind_up(entry: Entry) -> None:
+            why = together.audit(entry, self._random)
+            if why:
+                self._finish(entry, "interrupted" if entry.partners_failed else "complete", why)
 
-        run_windows(
-            entry.hasher,
-            job,
-            METERED_WINDOW_S,
-            self._stop,
-            take,
-            ready=watch.ready,
-            beside=entry.keep_readings,
-            lag_s=metering.lag_s,
-        )
-        entry.facts["unsettled"] = watch.unsettled
-        entry.facts["idle"] += watch.idle(entry.keep_readings)
-        entry.store_readings()
-        until = time.monotonic() + (0.2 if self._stop.is_set() else AUDITS_AT_END_S)
-        for index in self._random.sample(range(len(turns)), len(turns)):
-            if time.monotonic() < until:  # now that no meter sees it
-                entry.audit(job, turns[index], index, self._random)
-        run.commit()
-        if watch.why:
-            self._finish(entry, "complete", watch.why)
+        for entry in unit:
+            if entry.state == "measuring":
+                self._guarded(entry, wind_up)
 
     def _done(self, entry: Entry) -> str | None:
         """Say why an entry has been measured long enough; None while it has not."""
@@ -307,7 +288,7 @@ class Session:
             "proof": entry.proof.to_json() if entry.proof else None,
             "auditor": entry.auditor.kernel.name if entry.auditor else None,
             "host": self._host,
-            **({"meters": [each.to_json() for each in entry.sampled]} if entry.sampled else {}),
+            **entry.metered_facts(),
         }
 
     def _finish(self, entry: Entry, state: str, why: str) -> None:
@@ -316,10 +297,12 @@ class Session:
         if entry.run is None:
             return
         ended = {"state": state, "why": why, "ended_ns": time.monotonic_ns()}
-        ended |= {key: entry.facts[key] for key in ("idle", "unsettled") if key in entry.facts}
+        summary = entry.summarise()
+        late = ("idle", "unsettled", "group")
+        ended |= {key: entry.facts[key] for key in late if key in entry.facts}
         if entry.sampled:  # a meter's step may be known only once it has been read
             ended["meters"] = [each.to_json() for each in entry.sampled]
-        entry.run.seal(ended | entry.summarise().to_json())
+        entry.run.seal(ended | summary.to_json())
 
     def _abandon(self) -> None:
         """Leave what does not stop; its record stays as last committed, and says so."""

@@ -8,7 +8,7 @@ from hwkit.errors import PlanError
 from hwkit.harness.plan import NONCES_ONLY, VERSION_ROLLING
 
 # What a reader of a comparison must see first, in this order.
-PLACES = {
+PLACES: dict[str, tuple[str | int, ...]] = {
     "device": ("device", "name"),
     "basis": ("device", "basis"),
     "work": ("device", "work"),  # but see work_of
@@ -16,6 +16,9 @@ PLACES = {
     "affinity": ("device", "details", "affinity"),
     "mode": ("device", "details", "mode"),
     "boundary": ("device", "details", "boundary"),
+    "metered at": ("meters", 0, "scope"),
+    "includes": ("wiring", "includes"),
+    "group": ("wiring", "group"),
     "firmware": ("device", "details", "firmware"),
     "processor": ("host", "cpu", "model"),
     "processors usable": ("host", "cpu", "usable"),
@@ -28,14 +31,20 @@ PLACES = {
     "hwkit": ("hwkit",),
     "state": ("state",),
 }
-UNLIKE = ("basis", "work", "mode", "boundary")
+UNLIKE = ("basis", "work", "mode", "boundary", "metered at", "includes", "group")
+METERED = {"metered at", "includes", "group"}  # of runs that have meters, both
 
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return what differs between two documents, by name."""
     pairs = {name: (_at(a, path), _at(b, path)) for name, path in PLACES.items()}
     pairs["work"] = (work_of(a), work_of(b))
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    both = bool(a.get("meters") and b.get("meters"))
+    return {
+        name: pair
+        for name, pair in pairs.items()
+        if pair[0] != pair[1] and (both or name not in METERED)
+    }
 
 
 def work_of(document: dict[str, Any]) -> str:
@@ -67,7 +76,10 @@ def refuse_unlike(differing: dict[str, tuple[Any, Any]]) -> None:
         raise PlanError(f"{what} is not ranked; add --mixed to do it all the same")
 
 
-def _at(document: object, path: tuple[str, ...]) -> object:
+def _at(document: object, path: tuple[str | int, ...]) -> object:
     for key in path:
-        document = document.get(key) if isinstance(document, dict) else None
+        if isinstance(document, list) and isinstance(key, int) and key < len(document):
+            document = document[key]
+        else:
+            document = document.get(key) if isinstance(document, dict) else None
     return document

@@ -109,6 +109,21 @@ class Store:
             state, row, record = look()
         return record if record.digest else _closed(record, state)
 
+    def newest(self, device: str, scope: str) -> dict[str, float]:
+        """Return power (W) and hashrate (H/s) of a device's last run that was metered there.
+
+        Nothing where there is none among its last ten. It is a hint, not verified.
+        """
+        query = sa.select(RECORD.c.document).where(RECORD.c.device == device, RECORD.c.digest != "")
+        with self._read() as connection:
+            found = connection.execute(query.order_by(RECORD.c.id.desc()).limit(10)).all()
+        for row in found:
+            document = json.loads(row.document)
+            figures, meters = document.get("figures", {}), document.get("meters", [])
+            if {"power", "hashrate"} <= figures.keys() and meters[0]["scope"] == scope:
+                return {name: figures[name]["value"] for name in ("power", "hashrate")}
+        return {}
+
     def add(self, record: Record) -> bool:
         """Take in a record from elsewhere; False when it is here already, the same to the bit.
 

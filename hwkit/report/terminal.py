@@ -1,19 +1,15 @@
-"""Tables for a terminal: live while measuring, and of what was measured."""
+"""Tables for a terminal, of what was measured."""
 
 from __future__ import annotations
 
 import sys
-import time
-from statistics import median
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.live import Live as RichLive
 from rich.table import Table
 
-from hwkit.harness.correction import Correction
-from hwkit.harness.figures import wall_rate
-from hwkit.harness.plan import beside, duration, percent
+from hwkit.harness.plan import beside, percent
+from hwkit.report.block import energy_rows
 from hwkit.units import Figure, plain, show
 
 if TYPE_CHECKING:
@@ -33,54 +29,7 @@ FIGURES = [
 ]
 # Details that have a line of their own.
 OWN = {"lanes", "threads", "affinity", "device", "platform", "version", "driver"}
-RECENT = 200  # windows that the live rate is the median of
 WIDTH = 100  # of tables that are not on a terminal
-
-
-class Live:
-    """A table on stderr that follows a session; nothing where stderr is no terminal."""
-
-    def __init__(self, session: Session) -> None:
-        """Follow the session."""
-        self._session = session
-        self._began = time.monotonic()
-        self._live = (
-            RichLive(console=Console(stderr=True, markup=False), auto_refresh=False, transient=True)
-            if sys.stderr.isatty()
-            else None
-        )
-
-    def __enter__(self) -> Self:
-        """Show the table."""
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take it away again."""
-        if self._live:
-            self._live.stop()
-
-    def tick(self) -> None:
-        """Draw it anew."""
-        if self._live:
-            self._live.update(self._table(), refresh=True)
-
-    def _table(self) -> Table:
-        entries = self._session.entries
-        done = sum(_share(entry, self._session.plan.time_s) for entry in entries)
-        spent = time.monotonic() - self._began
-        left = spent / done * (len(entries) - done) if done > 0.05 * len(entries) else None
-        title = f"{duration(spent)} spent" + (f", at most {duration(left)} left" if left else "")
-        title += beside(self._session.plan.work)
-        table = Table(title=title, box=None, title_justify="left", pad_edge=False)
-        for name in ("device", "hashrate", "windows", "state"):
-            table.add_column(name, justify="left" if name in {"device", "state"} else "right")
-        for entry in entries:
-            rates = [wall_rate(window) for window in entry.windows[-RECENT:]]
-            rate = show(median(rates), "H/s") if rates else "-"
-            table.add_row(entry.name, rate, str(len(entry.windows)), entry.state)
-        return table
 
 
 def results(session: Session, records: Sequence[Record], store: str | None) -> None:
@@ -145,7 +94,7 @@ def record_card(record: Record) -> None:
         "counted",
         f"{counts['hashes']:,} hashes, {counts['shares']:,} shares in {counts['windows']} windows",
     )
-    for name, text in _energy_rows(document):
+    for name, text in energy_rows(document):
         row(name, text)
     missing = audit["missing_at_most"]
     bound = "" if missing is None else f"; leaves out at most {percent(missing)} (95 %)"
@@ -196,52 +145,8 @@ def _result_block(console: Console, record: Record) -> None:
     if not document.get("metered"):
         return
     console.print(plain(f"{document['device']['name']}:"))
-    for name, text in _energy_rows(document):
+    for name, text in energy_rows(document):
         console.print(plain(f"  {name:<10} {text}"), soft_wrap=True, highlight=False)
-
-
-def _energy_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the lines of the result block, for each meter in turn."""
-    for meter, seen in zip(document.get("meters", []), document.get("metered", []), strict=True):
-        energy, found = seen["energy"], seen["efficiency"]
-        yield "boundary", f"{meter['scope']}, by {meter['name']} ({meter['provenance']})"
-        if found is None:
-            yield "J/TH", f"none: {100 * energy['coverage']:.3g} % of the window was seen"
-        else:
-            figure, budget = Figure.from_json(found), found["budget"]
-            said = f"{figure} (k = 2; {figure.lo:.6g} to {figure.hi:.6g}), {budget['dominant']}"
-            yield "J/TH", said
-        for name in ("power", "hashrate"):
-            if seen.get(name):
-                figure = Figure.from_json(seen[name])
-                yield name, str(figure) if figure.U else show(figure.value, figure.unit)
-        if seen["idle_w"] is not None:
-            yield "idle", f"{show(seen['idle_w'], 'W')}, before and after"
-        yield "instrument", _instrument(meter, energy)
-        if "correction" in meter:
-            yield "corrected", f"by {Correction.from_json(meter['correction'])}"
-
-
-def _instrument(meter: dict[str, Any], energy: dict[str, Any]) -> str:
-    told = [meter["told"].get(key) or meter.get(key) for key in ("model", "serial")]
-    accuracy = meter["accuracy"]
-    interval = energy["interval_s"]["median"]
-    return ", ".join(
-        filter(
-            None,
-            [
-                " ".join(filter(None, told)) or "of no name",
-                f"±{percent(accuracy['of_reading'])} of the reading ({accuracy['source']})"
-                if accuracy
-                else "accuracy unchecked",
-                meter["calibrated"] or "uncalibrated",
-                energy["source"] and f"joules by its {energy['source']}",
-                f"{energy['readings']} readings",
-                interval and f"one in {interval:.3g} s",
-                f"{100 * energy['coverage']:.3g} % of the window seen",
-            ],
-        )
-    )
 
 
 def _caveats(console: Console, documents: Sequence[dict[str, Any]]) -> None:
@@ -310,13 +215,6 @@ def _columns(records: Sequence[Record], width: int) -> dict[str, list[str]]:
         if sum(widths) - 2 > width:
             del shown[name]
     return shown
-
-
-def _share(entry: Entry, time_s: float) -> float:
-    """Return how much of an entry's time is behind it, from 0 to 1."""
-    if entry.state in {"complete", "interrupted", "void", "unproven"}:
-        return 1.0
-    return min(entry.measured_s / time_s, 1.0)
 
 
 def _console() -> Console:

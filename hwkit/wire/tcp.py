@@ -7,7 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from hwkit.errors import DeviceTimeout, NoDevice, NotPermitted, PlanError
+from hwkit.errors import DeviceTimeout, HwkitError, NoDevice, NotPermitted, PlanError
 
 if TYPE_CHECKING:
     from hwkit.plugins import Address
@@ -61,13 +61,18 @@ def connect(places: list[tuple[int, tuple[str, int]]], deadline: float) -> socke
             stream.close()
         else:
             return stream
-    where = f"{places[0][1][0]}:{places[0][1][1]}"
-    if isinstance(last, TimeoutError):
-        raise DeviceTimeout(f"{where}: nothing answers there") from last
-    if isinstance(last, PermissionError):
-        raise NotPermitted(where, f"the system forbids it: {last.strerror}") from last
-    why = last.strerror.lower() if last and last.strerror else "it cannot be reached"
-    raise NoDevice(where, f"{why}: is it on, its network interface enabled, the port right?")
+    raise unreachable(places[0][1], last) from last
+
+
+def unreachable(place: tuple[str, int], error: OSError | None) -> HwkitError:
+    """Return what it means that nobody could connect there."""
+    where = f"{place[0]}:{place[1]}"
+    if isinstance(error, TimeoutError):
+        return DeviceTimeout(f"{where}: nothing answers there")
+    if isinstance(error, PermissionError):
+        return NotPermitted(where, f"the system forbids it: {error.strerror}")
+    why = error.strerror.lower() if error and error.strerror else "it cannot be reached"
+    return NoDevice(where, f"{why}: is it on, its network interface enabled, the port right?")
 
 
 def await_bytes(stream: socket.socket, most: int, deadline: float) -> bytes:

@@ -411,6 +411,9 @@ def test_a_planted_2_percent_is_found_and_put_right(sdm120, path):
         [HWKIT, "verify", "last", "--store", path], capture_output=True, text=True, check=False
     )
     assert verified.returncode == 0, verified.stdout
+    planned = ("--plan", "--expect", "100W,1MH/s")
+    assert "accuracy unchecked" not in bench(*planned)
+    assert "accuracy unchecked" in bench(*planned, "--no-corrections")
     assert "corrected" not in bench("--no-corrections")
     shown = meter_json("records", "show", "last", "--store", path)
     assert shown["metered"][0]["power"]["value"] == pytest.approx(102, rel=0.005)

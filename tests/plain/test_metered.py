@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import threading
 import time
@@ -14,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwkit.errors import DeviceLost, NoDevice, PlanError, Unavailable, WrongHash
+from hwkit.harness import metered
 from hwkit.harness import metering as meterings
-from hwkit.harness import session as sessions
 from hwkit.harness.correction import Correction
 from hwkit.harness.corrections import Kept
 from hwkit.harness.energy import Grade, energy
@@ -31,6 +32,7 @@ from hwkit.protocols import Accuracy, MeterSpec, Provenance, Reading, Scope
 from hwkit.records.record import Chunk
 from hwkit.records.rows import from_reading
 from hwkit.records.verify import verify
+from hwkit.report.live import Live, energy_lines
 from hwkit.work import MAX_TARGET, Job, Target
 
 from .conftest import HWKIT
@@ -46,8 +48,8 @@ JOB = Job.create(seed=b"", ntime=1_700_000_000, target=Target(MAX_TARGET >> 8))
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Windows of a tenth of a second: what they are made of is the same."""
-    monkeypatch.setattr(sessions, "METERED_WINDOW_S", 0.1)
-    monkeypatch.setattr(sessions, "AUDITS_AT_END_S", 0.5)
+    monkeypatch.setattr(metered, "METERED_WINDOW_S", 0.1)
+    monkeypatch.setattr(metered, "AUDITS_AT_END_S", 0.5)
     monkeypatch.setattr(meterings, "LEAST_LAG_S", 0.05)
 
 
@@ -216,12 +218,11 @@ def test_what_is_read_by_hand_after_a_window_closed_is_the_next_ones():
             return Reading(at, joules=1.0, took_ns=0)
 
     watch = Watch(Metering([Typed()]), Plan(), lambda: False)
-    watch.why = "time"
     until = time.monotonic() + 30
-    while not watch.over(at + 1) and time.monotonic() < until:
+    while not watch.over("time", at + 1) and time.monotonic() < until:
         time.sleep(0.01)
-    assert watch.over(at)
-    assert not watch.over(at - 1)
+    assert watch.over(None, at)
+    assert not watch.over(None, at - 1)
 
 
 def test_idle_before_and_after(store):
@@ -473,6 +474,54 @@ def test_a_meter_that_sends_by_itself_is_heard_as_fast_as_it_sends():
         while len(metering.sampled[0].readings) < 20 and time.monotonic() < until:
             time.sleep(0.01)
     assert meter.reads >= 20
+
+
+def seen_live(session):
+    """Return the lines of the live table while an entry measures."""
+    [entry] = session.entries
+    return energy_lines(session) if entry.state == "measuring" else []
+
+
+def test_the_live_line_tells_j_th_power_and_what_is_left(store):
+    lines, stop = [], threading.Event()
+    plan = Plan(time_s=60.0, precision=0.013, warmup_s=0.1, turn_s=0.1, meters=("fake:1",))
+    with Metering([FakeMeter()]) as metering:
+        session = Session(plan, [honest()], store, stop, metering=metering)
+
+        def tick():
+            lines.extend(seen_live(session))
+            if lines and "J/TH" in lines[-1]:
+                stop.set()
+
+        session.run(tick, 0.02)
+    value = r"cpu:reference: (J/TH )?[\d.]+ ± [\d.]+( [kMG]J/TH)?"
+    assert re.fullmatch(rf"{value}, (±1.3 % in|ends in) .*, 100 W now", lines[-1])
+    assert "100 W now" in lines[0]
+
+
+def test_the_live_line_tells_of_a_dead_meter_at_once(store, monkeypatch):
+    monkeypatch.setattr(meterings, "SILENT_S", 0.2)
+    lines, stop = [], threading.Event()
+    plan = Plan(time_s=600.0, precision=None, warmup_s=0.1, turn_s=0.1, meters=("fake:1",))
+    with Metering([FakeMeter(fault="dies")]) as metering:
+        session = Session(plan, [honest()], store, stop, metering=metering)
+
+        def tick():
+            lines.extend(seen_live(session))
+            if any("no answer" in line for line in lines):
+                stop.set()
+
+        session.run(tick, 0.02)
+    assert re.fullmatch(r"meter fake:1: no answer for \d s \(fake:1: gone\)", lines[-1])
+
+
+def test_nothing_is_drawn_where_stderr_is_no_terminal(store, capfd):
+    with Metering([FakeMeter()]) as metering:
+        plan = Plan(time_s=0.5, precision=None, warmup_s=0.1, turn_s=0.1, meters=("fake:1",))
+        session = Session(plan, [honest()], store, threading.Event(), metering=metering)
+        with Live(session) as live:
+            session.run(live.tick, 0.02)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def run(folder):
     named = [word for address in meters.values() for word in ("--meter", address)]
     options = ("--time", f"{TIME_S}s", "--warmup", "0s", "--json", "--store", str(path))
     child = subprocess.Popen(
-        [HWKIT, "bench", KERNEL, "--threads", "1", *named, *options],
+        [HWKIT, "bench", KERNEL, "--threads", "1", "--confirm", *named, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,0 +1,104 @@
+"""A table on a terminal that follows a session while it measures."""
+
+from __future__ import annotations
+
+import sys
+import time
+from statistics import median
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live as RichLive
+from rich.table import Table
+from rich.text import Text
+
+from hwkit.harness.figures import wall_rate
+from hwkit.harness.plan import beside, duration, percent
+from hwkit.units import plain, show
+
+if TYPE_CHECKING:
+    from hwkit.harness.entry import Entry
+    from hwkit.harness.plan import Plan
+    from hwkit.harness.session import Session
+
+RECENT = 200  # windows that the live rate is the median of
+
+
+class Live:
+    """A table on stderr that follows a session; nothing where stderr is no terminal."""
+
+    def __init__(self, session: Session) -> None:
+        """Follow the session."""
+        self._session = session
+        self._began = time.monotonic()
+        self._live = (
+            RichLive(console=Console(stderr=True, markup=False), auto_refresh=False, transient=True)
+            if sys.stderr.isatty()
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        """Show the table."""
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take it away again."""
+        if self._live:
+            self._live.stop()
+
+    def tick(self) -> None:
+        """Draw it anew."""
+        if self._live:
+            self._live.update(self._table(), refresh=True)
+
+    def _table(self) -> RenderableType:
+        entries = self._session.entries
+        done = sum(_share(entry, self._session.plan.time_s) for entry in entries)
+        spent = time.monotonic() - self._began
+        left = spent / done * (len(entries) - done) if done > 0.05 * len(entries) else None
+        title = f"{duration(spent)} spent" + (f", at most {duration(left)} left" if left else "")
+        title += beside(self._session.plan.work)
+        table = Table(title=title, box=None, title_justify="left", pad_edge=False)
+        for name in ("device", "hashrate", "windows", "state"):
+            table.add_column(name, justify="left" if name in {"device", "state"} else "right")
+        for entry in entries:
+            rates = [wall_rate(window) for window in entry.windows[-RECENT:]]
+            rate = show(median(rates), "H/s") if rates else "-"
+            table.add_row(entry.name, rate, str(len(entry.windows)), entry.state)
+        lines = energy_lines(self._session)
+        return Group(table, *map(Text, lines)) if lines else table
+
+
+def energy_lines(session: Session) -> list[str]:
+    """Return what meters say of what is being measured now, and which of them says nothing."""
+    lines = [_energy(entry, session.plan) for entry in session.entries]
+    silent = {said: None for e in session.entries for each in e.sampled if (said := each.silence)}
+    return [plain(line) for line in [*filter(None, lines), *silent]]
+
+
+def _energy(entry: Entry, plan: Plan) -> str:
+    """Return 'cuda:0: J/TH 17.9 ± 0.3, ±1 % in 9 min, 3.35 kW now'; '' where nothing is seen."""
+    if entry.state != "measuring":
+        return ""
+    said = []
+    figure = entry.summary.headline if entry.summary else None
+    left = entry.left_s(plan.time_s, plan.precision)
+    if figure is not None:
+        value, bare = str(figure), str(figure).removesuffix(" J/TH")
+        said.append(value if bare == value else f"J/TH {bare}")  # kJ/TH keeps its prefix
+    if figure is not None and left is not None:
+        reached = plan.precision is not None and entry.measured_s + left < plan.time_s
+        what = f"±{percent(plan.precision)} in " if reached and plan.precision else "ends in "
+        said.append(f"{what}{duration(left)}")
+    if entry.power_now_w is not None:
+        said.append(f"{show(entry.power_now_w, 'W')} now")
+    return f"{entry.name}: {', '.join(said)}" if said else ""
+
+
+def _share(entry: Entry, time_s: float) -> float:
+    """Return how much of an entry's time is behind it, from 0 to 1."""
+    if entry.state in {"complete", "interrupted", "void", "unproven"}:
+        return 1.0
+    return min(entry.measured_s / time_s, 1.0)

@@ -71,6 +71,8 @@ def throttle(text: str) -> tuple[float, float]:
     default=0,
     help="Where its web page answers, if its make has one beside the API. [default: any]",
 )
+@click.option("--web-user", default="root", show_default=True, help="Who may use that page.")
+@click.option("--web-password", default="simulated", show_default=True)
 @click.option("--listen", default="127.0.0.1", show_default=True, help="The address it answers on.")
 @click.option(
     "--dialect",
@@ -125,6 +127,9 @@ def throttle(text: str) -> tuple[float, float]:
     "--reboot-takes", default="3s", callback=read_with(moment), metavar="S", show_default=True
 )
 @click.option("--reboot-on-pool-change", is_flag=True, help="As Antminers do.")
+@click.option(
+    "--forget", is_flag=True, help="Lose, when it restarts, what the API has changed, unless saved."
+)
 @click.option("--no-write", is_flag=True, help="Refuse to change pools (code 45).")
 @click.option("--malformed", type=click.Choice(list(MALFORMATIONS)), help="Spoil each answer so.")
 @click.option("--power", type=float, metavar="W", help="What it claims to draw.")
@@ -149,8 +154,8 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
     \b
     A miner that claims 30 % more than it does, on a pool of yours:
         hwkit simulate --lie 1.3 --pool stratum+tcp://127.0.0.1:3333,me,x
-    An Antminer whose pools are changed by its web page (user and password: root), and that then
-    is gone for 20 s:
+    An Antminer, whose pools are changed by its web page (user root, password simulated), and which
+    then is gone for 20 s:
         hwkit simulate --dialect bitmain --web-port 8080 --reboot-takes 20s
     """
     if verbose:
@@ -169,6 +174,8 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
         reboot_at_s=given["reboot_at"],
         reboot_takes_s=given["reboot_takes"],
         reboots_on_pool_change=given["reboot_on_pool_change"],
+        user=given["web_user"],
+        password=given["web_password"],
         malformed=given["malformed"],
         writable=not given["no_write"],
         tuning_s=given["tuning"] or 0.0,
@@ -180,7 +187,7 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
     miner = Miner(
         Dialect.named(given["dialect"]),
         behaviour,
-        Pools(given["pools"], given["state"]),
+        Pools(given["pools"], given["state"], forgets=given["forget"]),
         _kernel(given["kernel"]),
         host=given["listen"],
         api_port=given["api_port"],

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from hwkit.errors import PlanError
 from hwkit.simulate.dialect import Answer
 from hwkit.simulate.malformed import MALFORMATIONS
-from hwkit.simulate.pools import Refused
+from hwkit.simulate.pools import Pool, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +31,7 @@ class Api:
     def __init__(self, miner: Miner) -> None:
         """Answer for this miner."""
         self._miner = miner
+        self._dialect = miner.dialect
         self._one = asyncio.Lock()
         self._at_it: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -42,6 +45,8 @@ class Api:
             "poolpriority": pools.prioritise,
         }
         self._privileged = {*self._changes, "privileged", "restart", "quit", "zero", "save"}
+        if self._dialect.say("adds_ascset"):
+            self._privileged.add("ascset")
 
     async def listen(self, host: str, port: int) -> int:
         """Begin to answer; return the port, which 0 leaves to the system. Raises OSError."""
@@ -79,106 +84,137 @@ class Api:
         """Return the bytes that answer a request."""
         if not request:
             return b""
-        words = self._miner.dialect
-        description = words.say("description")
-        if request.startswith(b"{"):
-            said = self._json(request, description)
-        else:
-            said = self._text(request, description)
-        raw = said.encode()[: words.say("most_bytes", 1 << 24)] + b"\0"
+        said = self._json(request) if request.startswith(b"{") else self._text(request)
+        raw = said.encode()[: self._dialect.say("most_bytes", 1 << 24)] + b"\0"
         malform = MALFORMATIONS.get(self._miner.behaviour.malformed or "")
         return raw if malform is None else malform(raw)
 
-    def _json(self, request: bytes, description: str) -> str:
-        end = ',"id":1}'
+    def _json(self, request: bytes) -> str:
         try:
             asked: Any = json.loads(request)
         except (ValueError, RecursionError):
-            return Answer(23, "Invalid JSON", severity="E").to_json(description) + end
+            return self._document(self._error(23, "Invalid JSON"))
         command = asked.get("command", asked.get("cmd")) if isinstance(asked, dict) else None
         if not isinstance(command, str):
-            said = "Missing JSON 'command'"
-            return Answer(24, said, severity="E").to_json(description) + end
-        parameter = asked.get("parameter", "")
-        parameter = "" if parameter is None else str(parameter)
+            return self._document(self._error(24, "Missing JSON 'command'"))
+        parameter = asked.get("parameter")
         if "+" not in command:
-            answer = self._answer(command, parameter)
-            if answer.section == "":  # RESTART and BYE
-                return f'{{"STATUS":"{answer.message}"{end}'
-            return answer.to_json(description) + end
+            return self._document(
+                self._answer(command, "" if parameter is None else str(parameter))
+            )
         parts = dict.fromkeys(filter(None, command.split("+")))
         inside = [
-            f"{json.dumps(name)}:[{self._answer(name, '', joined=True).to_json(description)}{end}]"
+            f"{json.dumps(name)}:[{self._document(self._answer(name, '', joined=True))}]"
             for name in parts
         ]
-        return f"{{{','.join(inside)}{end}"
+        return f'{{{",".join(inside)},"id":1}}'
 
-    def _text(self, request: bytes, description: str) -> str:
+    def _text(self, request: bytes) -> str:
         command, _, parameter = request.decode(errors="replace").partition("|")
         parameter = parameter.removesuffix("|")
         if "+" not in command:
-            answer = self._answer(command, parameter)
-            return f"{answer.message}|" if answer.section == "" else answer.to_text(description)
+            return self._line(self._answer(command, parameter))
         parts = dict.fromkeys(filter(None, command.split("+")))
         return "".join(
-            f"CMD={name}|{self._answer(name, '', joined=True).to_text(description)}"
-            for name in parts
+            f"CMD={name}|{self._line(self._answer(name, '', joined=True))}" for name in parts
         )
 
+    def _document(self, answer: Answer) -> str:
+        if answer.section == "":  # RESTART and BYE
+            return f'{{"STATUS":"{answer.message}","id":1}}'
+        return answer.to_json(self._dialect.say("description"), self._when()) + answer.end
+
+    def _line(self, answer: Answer) -> str:
+        if answer.section == "":
+            return f"{answer.message}|"
+        return answer.to_text(self._dialect.say("description"), self._when())
+
+    def _when(self) -> int:
+        if self._dialect.say("when_is_uptime"):
+            return int(self._miner.counters.elapsed_s)
+        return int(time.time())
+
+    def _error(self, code: int, message: str, *, described: bool = True) -> Answer:
+        whole = bool(self._dialect.say("own_errors"))
+        return Answer(code, message, severity="E", described=described, whole=whole)
+
     def _answer(self, command: str, parameter: str, *, joined: bool = False) -> Answer:
-        miner = self._miner
-        invalid = Answer(14, "Invalid command", severity="E", described=self._describes)
-        if command not in self._privileged and command != "check":
-            if not miner.dialect.knows(command):
-                return invalid
-            if not self._may(command):
-                return _denied(command)
-            return miner.dialect.answer(command, miner)
-        if joined:
-            return invalid
+        changing = command in self._privileged
+        known = changing or command == "check" or self._dialect.knows(command)
+        if not known or (joined and (changing or command == "check")):
+            words = self._dialect.say("invalid", "Invalid command")
+            return self._error(14, words, described=bool(self._dialect.say("describes_errors")))
         if command == "check":
             return self._check(parameter)
-        return self._change(command, parameter) if self._may(command) else _denied(command)
+        if not self._may(command):
+            return self._error(45, f"Access denied to '{command}' command")
+        if changing:
+            return self._change(command, parameter)
+        return self._dialect.answer(command, self._miner)
 
     def _change(self, command: str, parameter: str) -> Answer:
-        miner = self._miner
+        if command in self._changes:
+            return self._change_pools(command, parameter)
         match command:
-            case "privileged":
-                return Answer(46, "Privileged access OK")
+            case "ascset":
+                return self._set(parameter)
+            case "restart" | "quit":
+                self._miner.reboot()
+                return Answer(0, "RESTART" if command == "restart" else "BYE", section="")
+            case "save":
+                self._miner.pools.save()
+                return Answer(44, "Configuration saved to file 'cgminer.conf'")
             case "zero":
                 return Answer(96, "Zeroed All stats without summary")
-            case "save":
-                return Answer(44, "Configuration saved to file 'cgminer.conf'")
-            case "restart" | "quit":
-                miner.reboot()
-                return Answer(0, "RESTART" if command == "restart" else "BYE", section="")
+            case _:
+                return Answer(46, "Privileged access OK")
+
+    def _change_pools(self, command: str, parameter: str) -> Answer:
+        pools = self._miner.pools
         try:
             code, message = self._changes[command](parameter)
         except Refused as why:
             return Answer(why.code, why.message, severity=why.severity)
-        if command == "addpool" and miner.dialect.say("adds_without_number"):
-            message = f"Added pool '{miner.pools.list[-1].url}'"
-        miner.pools_changed()
+        if command == "addpool" and self._dialect.say("adds_without_number"):
+            message = f"Added pool '{pools.list[-1].url}'"
+        self._miner.pools_changed()
         return Answer(code, message)
+
+    def _set(self, parameter: str) -> Answer:
+        """Do what Avalon calls ascset: NUMBER,WHAT,VALUE."""
+        _, what, value = (*parameter.split(",", 2), "", "")[:3]
+        pools = self._miner.pools
+        match what, value.split(","):
+            case "help", _:
+                return Answer(118, "ASC 0 set info: help|workmode|setpool|reboot|", severity="I")
+            case "reboot", _:
+                self._miner.reboot()
+            case "workmode", ["set", mode]:
+                pools.settings["mode"] = mode
+                pools.save()
+            # User and password of its page, then the pool's number: it is taken up when it starts.
+            case "setpool", [_, _, ("0" | "1" | "2") as number, url, user, password]:
+                try:
+                    new = Pool(url, user, password)
+                except PlanError as error:
+                    return self._error(120, f"ASC 0 set failed: {error}")
+                configured = list(pools.configured)
+                configured[int(number) : int(number) + 1] = [new]
+                pools.configure(configured)
+            case _:
+                return self._error(120, f"ASC 0 set failed: {what}")
+        return Answer(119, "ASC 0 set OK")
 
     def _check(self, parameter: str) -> Answer:
         if not parameter:
-            return Answer(71, "Missing check cmd", severity="E")
-        exists = parameter in self._privileged or self._miner.dialect.knows(parameter)
+            return self._error(71, "Missing check cmd")
+        exists = parameter in self._privileged or self._dialect.knows(parameter)
         access = exists and self._may(parameter)
         row = f'"Exists":"{"NY"[exists]}","Access":"{"NY"[access]}"'
         return Answer(72, "Check command", "CHECK", (row,), one=True)
 
     def _may(self, command: str) -> bool:
-        allowed = self._miner.dialect.say("allowed")
+        allowed = self._dialect.say("allowed")
         if allowed and command not in allowed:
             return False
         return command not in self._privileged or self._miner.behaviour.writable
-
-    @property
-    def _describes(self) -> bool:
-        return bool(self._miner.dialect.say("describes_errors"))
-
-
-def _denied(command: str) -> Answer:
-    return Answer(45, f"Access denied to '{command}' command", severity="E")

@@ -27,6 +27,8 @@ class Behaviour:
     reboot_at_s: float | None = None
     reboot_takes_s: float = 3.0
     reboots_on_pool_change: bool = False
+    user: str = "root"  # of its web page, where that asks for one
+    password: str = "simulated"  # noqa: S105 - it guards nothing
     malformed: str | None = None  # which of simulate.malformed
     writable: bool = True  # its API lets pools be changed
     tuning_s: float = 0.0  # so long it tunes itself, and its rate rises

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hwkit.simulate.pools import Pool
 
 DATA = files("hwkit.simulate") / "dialects"
+PAGE_POOLS = 3  # that a web page has room for
 CHIPS_OK = " " + " ".join(["ooo"] * 38)
 
 
@@ -45,9 +46,41 @@ class Dialect:
         """Return what its file says of something."""
         return self.words.get(key, default)
 
+    @property
+    def has_api(self) -> bool:
+        """Does it speak cgminer's API?"""
+        return bool(self.words["reply"])
+
+    @property
+    def has_web(self) -> bool:
+        """Has it web pages?"""
+        return bool(self.words.get("page"))
+
     def knows(self, command: str) -> bool:
         """Has it an answer to this command?"""
         return command in self.words["reply"]
+
+    def page(self, path: str, miner: Miner) -> str:
+        """Return the document at a path of its web pages."""
+        values = common_values(miner)
+        for number in range(PAGE_POOLS):
+            configured = miner.pools.configured
+            pool = configured[number] if number < len(configured) else None
+            host, port = place(pool.url) if pool else ("", 0)
+            values |= {
+                f"pool{number}_url": _quoted(pool.url if pool else ""),
+                f"pool{number}_user": _quoted(pool.user if pool else ""),
+                f"pool{number}_password": _quoted(pool.password if pool else ""),
+                f"pool{number}_host": _quoted(host),
+                f"pool{number}_port": port,
+            }
+        reasons: dict[str, int] = {}
+        for each in miner.pools.list:
+            for reason, count in each.reasons.items():
+                reasons[reason] = reasons.get(reason, 0) + count
+        told = [{"message": reason, "count": count} for reason, count in reasons.items()]
+        values |= {"reasons": json.dumps(told), "second_pool": int(values["active"] > 0)}
+        return _fill(self.words["page"][path], values)
 
     def answer(self, command: str, miner: Miner) -> Answer:
         """Return the answer to a command that it knows."""
@@ -81,24 +114,29 @@ class Answer:
     one: bool = False  # its text form names the section, where rows name themselves
     severity: str = "S"
     described: bool = True
-    whole: bool = False  # Whatsminer's own commands: STATUS is no list, Msg an object
+    whole: bool = False  # Whatsminer's own: STATUS is no list, and Msg an object or a text
 
-    def to_json(self, description: str) -> str:
-        """Return it without the closing brace of the document, which comes after "id"."""
-        now = int(time.time())
+    def to_json(self, description: str, when: int) -> str:
+        """Return it without the end of the document, which is "id" but for Whatsminer's own."""
         about = f',"Description":{json.dumps(description)}' if self.described else ""
+        message = f"{{{self.rows[0]}}}" if self.whole and self.rows else json.dumps(self.message)
+        status = f'"STATUS":"{self.severity}","When":{when},"Code":{self.code},"Msg":{message}'
         if self.whole:
-            return f'{{"STATUS":"S","When":{now},"Code":{self.code},"Msg":{{{self.rows[0]}}}{about}'
-        status = f'"STATUS":"{self.severity}","When":{now},"Code":{self.code}'
-        said = f'{{"STATUS":[{{{status},"Msg":{json.dumps(self.message)}{about}}}]'
+            return f"{{{status}{about}"
+        said = f'{{"STATUS":[{{{status}{about}}}]'
         if self.section is None:
             return said
         objects = ",".join(f"{{{row}}}" for row in self.rows)
         return f'{said},"{self.section}":[{objects}]'
 
-    def to_text(self, description: str) -> str:
+    @property
+    def end(self) -> str:
+        """What ends its document."""
+        return "}" if self.whole else ',"id":1}'
+
+    def to_text(self, description: str, when: int) -> str:
         """Return the other form, whose special characters have backslashes."""
-        said = f"STATUS={self.severity},When={int(time.time())},Code={self.code}"
+        said = f"STATUS={self.severity},When={when},Code={self.code}"
         said += f",Msg={_escape(self.message)}"
         said += f",Description={_escape(description)}|" if self.described else "|"
         for row in self.rows:
@@ -129,7 +167,10 @@ def common_values(miner: Miner) -> dict[str, Any]:
     power = miner.power_w
     job = miner.work and miner.work.job
     values: dict[str, Any] = {
-        "now": int(time.time()),
+        "firmware": miner.dialect.say("firmware"),
+        "model": miner.dialect.say("model"),
+        "uptime_s": int(elapsed),
+        "total_hashes": int(claimed),
         "elapsed": int(elapsed),
         "total_mh": claimed / 1e6,
         "accepted": accepted,
@@ -159,11 +200,15 @@ def common_values(miner: Miner) -> dict[str, Any]:
         "temperature": 65.0,
         "frequency": int(miner.pools.settings["frequency_mhz"]),
         "mode": miner.pools.settings["mode"],
+        "freq_level": miner.pools.settings.get("freq_level"),
         "power": power,
-        "power_text": f"{power:g}",
-        "tuning": _word(value=miner.tuning),
+        "power_ma": power / 5.175 * 1e3,
+        "power_dc": 0.945 * power,
+        "tuning": _word(miner.tuning),
         "tuned": int(not miner.tuning),
-        "rolls": _word(value=bool(job and job.version_rolling)),
+        "stable": _word(not miner.tuning),
+        "difficulty": active.difficulty if active else 0.0,
+        "rolls": _word(bool(job and job.version_rolling)),
         "previous": job.prev_hash[::-1].hex() if job else "0" * 64,
         "network_difficulty": float(_network_difficulty(job.nbits)) if job else 0.0,
         "chips_ok": CHIPS_OK,
@@ -234,7 +279,7 @@ def pool_values(miner: Miner, values: dict[str, Any]) -> Iterator[dict[str, Any]
             "pool_difficulty_stale": pool.difficulty_stale,
             "pool_last_difficulty": pool.last_difficulty,
             "pool_best": pool.best,
-            "pool_active": _word(value=pool.active),
+            "pool_active": _word(pool.active),
             "pool_host": _quoted(host),
             "pool_active_host": _quoted(host) if pool.active else "",
             "pool_rejected_percent": _percent(pool.difficulty_rejected, sent),

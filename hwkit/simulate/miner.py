@@ -8,7 +8,7 @@ import random
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hwkit.errors import DeviceFault, Unavailable
 from hwkit.sha256d import sha256d
@@ -32,6 +32,17 @@ BIND_S = 61.0  # cgminer's patience for its port
 WRONG_TRIES = 100
 ANSWER_FIRST_S = 0.2  # before a reboot, so that who asked for it hears so
 log = logging.getLogger(__name__)
+
+
+class Door(Protocol):
+    """Where a miner answers."""
+
+    async def listen(self, host: str, port: int) -> int:
+        """Begin to answer; return the port, which 0 leaves to the system. Raises OSError."""
+        ...
+
+    async def close(self) -> None:
+        """End, whoever is connected."""
 
 
 class Miner:
@@ -63,6 +74,7 @@ class Miner:
         self._reboot = asyncio.Event()
         self._changed = asyncio.Event()
         self._boots = 0
+        self._doors: list[Door] = []
 
     @property
     def tuning(self) -> bool:
@@ -83,7 +95,7 @@ class Miner:
         while True:
             self._reboot.clear()
             self.counters = Counters()
-            self.pools.forget_counts()
+            self.pools.boot()
             await self._boot(ready)
             await asyncio.sleep(self.behaviour.reboot_takes_s)
             self._boots += 1
@@ -100,7 +112,11 @@ class Miner:
             self._changed.set()
 
     async def _boot(self, ready: Callable[[Miner], None]) -> None:
-        api = Api(self)
+        self._doors = [Api(self)] if self.dialect.has_api else []
+        if self.dialect.has_web:
+            from hwkit.simulate.web import Web  # noqa: PLC0415 - aiohttp, where it is needed
+
+            self._doors.append(Web(self))
         loop = asyncio.get_running_loop()
         self.work = None
         self._hashing = Hashing(
@@ -111,7 +127,7 @@ class Miner:
         )
         mining = None
         try:
-            self.api_port = await self._bind(api)
+            await self._open_doors()
             if self._boots == 0:
                 ready(self)
                 if self.behaviour.reboot_at_s is not None:
@@ -129,17 +145,27 @@ class Miner:
                 mining.cancel()
                 with suppress(asyncio.CancelledError):
                     await mining
-            await api.close()
+            for door in self._doors:
+                await door.close()
 
-    async def _bind(self, api: Api) -> int:
+    async def _open_doors(self) -> None:
+        for door in self._doors:
+            if isinstance(door, Api):
+                self.api_port = await self._bind(door, self.api_port)
+            elif self.dialect.has_api:
+                self.web_port = await self._bind(door, self.web_port)
+            else:
+                self.api_port = self.web_port = await self._bind(door, self.api_port)
+
+    async def _bind(self, door: Door, port: int) -> int:
         until = time.monotonic() + BIND_S
         while True:
             try:
-                return await api.listen(self.host, self.api_port)
+                return await door.listen(self.host, port)
             except OSError as error:
                 if self._boots == 0 or time.monotonic() > until:
-                    where = f"{self.host}:{self.api_port}"
-                    raise Unavailable(where, f"cannot listen there: {error.strerror}") from error
+                    why = f"cannot listen there: {error.strerror}"
+                    raise Unavailable(f"{self.host}:{port}", why) from error
             await asyncio.sleep(0.1)
 
     async def _mine(self) -> None:

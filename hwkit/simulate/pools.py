@@ -11,10 +11,13 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from hwkit.errors import PlanError, RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MOST = 32
 LARGEST = 1 << 20  # bytes of a state file
@@ -101,20 +104,27 @@ def read_pool(text: str) -> Pool:
 class Pools:
     """A miner's pools, by number as its API counts them, and its settings beside them."""
 
-    def __init__(self, pools: list[Pool], state: Path | None = None, **settings: Any) -> None:  # noqa: ANN401
-        """Take what a state file keeps, else these pools, in order of priority, and settings.
+    def __init__(
+        self,
+        pools: Sequence[Pool],
+        state: Path | None = None,
+        *,
+        forgets: bool = False,
+        **settings: Any,  # noqa: ANN401 - any JSON value
+    ) -> None:
+        """Take what a state file keeps, else these pools, the best first, and settings.
 
-        Raises RecordError for a state file that is none.
+        With `forgets` a change by the API holds until the next start, unless saved, as cgminer has
+        it. Raises RecordError for a state file that is none.
         """
         self._state = state
+        self._forgets = forgets
         self.settings = settings
-        self.list = pools
-        for priority, pool in enumerate(pools):
-            pool.priority = priority
+        self.configured = _by_priority(pools)  # what it comes up with
         if state is not None and state.exists():
             self._read(state)
-        else:
-            self.save()
+        self.list: list[Pool] = []
+        self.boot()
 
     def __len__(self) -> int:
         """How many there are."""
@@ -130,12 +140,13 @@ class Pools:
         """The one that is mined at."""
         return next((pool for pool in self.list if pool.active), None)
 
-    def forget_counts(self) -> None:
-        """Be as after a reboot."""
+    def boot(self) -> None:
+        """Come up with what is configured; nothing is counted yet."""
         self.list = [
             Pool(pool.url, pool.user, pool.password, pool.enabled, pool.priority)
-            for pool in self.list
+            for pool in self.configured
         ]
+        self._write()
 
     def add(self, parameter: str) -> tuple[int, str]:
         """Add URL,USER,PASS behind the others."""
@@ -149,7 +160,7 @@ class Pools:
             raise Refused(54, f"Reached maximum number of pools ({MOST})")
         pool.priority = len(self.list)
         self.list.append(pool)
-        self.save()
+        self._keep()
         return 55, f"Added pool {len(self.list) - 1}: '{pool.url}'"
 
     def switch(self, parameter: str) -> tuple[int, str]:
@@ -165,7 +176,7 @@ class Pools:
         if pool.enabled:
             raise Refused(49, f"Pool {number}:'{pool.url}' already enabled", "I")
         pool.enabled = True
-        self.save()
+        self._keep()
         return 47, f"Enabling pool {number}:'{pool.url}'"
 
     def disable(self, parameter: str) -> tuple[int, str]:
@@ -176,17 +187,19 @@ class Pools:
         if len(self.by_priority) == 1:
             raise Refused(51, f"Cannot disable last active pool {number}:'{pool.url}'")
         pool.enabled = False
-        self.save()
+        self._keep()
         return 48, f"Disabling pool {number}:'{pool.url}'"
 
     def remove(self, parameter: str) -> tuple[int, str]:
-        """Remove one that is neither active nor the last; those behind it move up."""
+        """Remove one that is neither active nor the only one; the last takes its number."""
         number, pool = self._named(parameter)
         if len(self.list) == 1:
             raise Refused(66, f"Cannot remove last pool {number}:'{pool.url}'")
         if pool.active:
             raise Refused(67, f"Cannot remove active pool {number}:'{pool.url}'")
-        self.list.remove(pool)
+        last = self.list.pop()
+        if last is not pool:
+            self.list[number] = last
         self._reorder([])
         return 68, f"Removed pool {number}:'{pool.url}'"
 
@@ -203,14 +216,21 @@ class Pools:
         self._reorder(chosen)
         return 73, "Changed pool priorities"
 
-    def replace(self, pools: list[Pool]) -> None:
-        """Take others altogether, as a miner's web page does."""
-        for priority, pool in enumerate(pools):
-            pool.priority = priority
-        self.list = pools
-        self.save()
+    def configure(self, pools: Sequence[Pool]) -> None:
+        """Configure others, as a miner's web page does; they are taken up at the next start."""
+        self.configured = _by_priority(pools)
+        self._write()
 
     def save(self) -> None:
+        """Configure what the API has changed."""
+        self.configured = list(self.list)
+        self._write()
+
+    def _keep(self) -> None:
+        if not self._forgets:
+            self.save()
+
+    def _write(self) -> None:
         """Write the state, so that a power cut leaves the old one or the new one, whole."""
         if self._state is None:
             return
@@ -222,7 +242,7 @@ class Pools:
                 "enabled": pool.enabled,
                 "priority": pool.priority,
             }
-            for pool in self.list
+            for pool in self.configured
         ]
         document = {"pools": kept, "settings": self.settings}
         handle, name = tempfile.mkstemp(dir=self._state.parent, prefix=self._state.name)
@@ -241,18 +261,23 @@ class Pools:
             raise Refused(26, f"Invalid pool id {number} - range is 0 - {len(self.list) - 1}")
         return number, self.list[number]
 
-    def _reorder(self, first: list[Pool]) -> None:
+    def _reorder(self, first: Sequence[Pool]) -> None:
         rest = [pool for pool in self.list if pool not in first]
-        rest.sort(key=lambda pool: pool.priority)
-        for priority, pool in enumerate([*first, *rest]):
-            pool.priority = priority
-        self.save()
+        _by_priority([*first, *sorted(rest, key=lambda pool: pool.priority)])
+        self._keep()
 
     def _read(self, state: Path) -> None:
         try:
             with state.open("rb") as file:
                 document = json.loads(file.read(LARGEST))
-            self.list = [Pool(**kept) for kept in document["pools"]]
+            self.configured = [Pool(**kept) for kept in document["pools"]]
             self.settings |= document["settings"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RecordError(f"{state}: it is no state of a simulated miner: {error}") from error
+
+
+def _by_priority(pools: Sequence[Pool]) -> list[Pool]:
+    """Number pools in the order of their importance."""
+    for priority, pool in enumerate(pools):
+        pool.priority = priority
+    return list(pools)

@@ -49,12 +49,20 @@ class Counters:
             if time.monotonic() - self._folded >= FOLD_S:
                 self._fold()
 
-    def claimed(self) -> tuple[float, dict[str, float]]:
-        """Return the hashes claimed, and the averages in H/s by window."""
+    def claimed(self, *, from_zero: bool) -> tuple[float, dict[str, float]]:
+        """Return the hashes claimed, and the averages in H/s by window.
+
+        Like cgminer's they begin at 0 and are too low until a window has passed, or else are those
+        of the time that there was.
+        """
         with self._lock:
             if time.monotonic() - self._folded >= FOLD_S:
                 self._fold()
-            return self._claimed, dict(self._averages)
+            known_s = self._folded - self.began
+            if from_zero or known_s <= 0:
+                return self._claimed, dict(self._averages)
+            known = {n: 1 - math.exp(-known_s / window) for n, window in WINDOWS_S.items()}
+            return self._claimed, {n: rate / known[n] for n, rate in self._averages.items()}
 
     def _fold(self) -> None:
         """Let the averages decay to now, as cgminer's do (decay_time in cgminer.c)."""

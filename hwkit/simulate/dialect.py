@@ -153,7 +153,8 @@ def names() -> list[str]:
 
 def common_values(miner: Miner) -> dict[str, Any]:
     """Return what templates name of the miner as a whole."""
-    claimed, averages = miner.counters.claimed()
+    from_zero = bool(miner.dialect.say("averages_from_zero"))
+    claimed, averages = miner.counters.claimed(from_zero=from_zero)
     elapsed = max(miner.counters.elapsed_s, 1e-3)
     rates = {**averages, "av": claimed / elapsed}
     pools = miner.pools.list

@@ -10,14 +10,15 @@ from dataclasses import replace
 import pytest
 from hashing_miner import Miner, of_work, quick
 
-from hwkit import plugins
 from hwkit.cli.bench import exit_code
 from hwkit.errors import PlanError
 from hwkit.harness.metering import Metering
 from hwkit.harness.plan import Plan
 from hwkit.harness.session import Session
 from hwkit.harness.tally import Tally
-from hwkit.protocols import Assigned, Basis, Progress, Submission, Verdict
+from hwkit.meters.nameplate import Nameplate
+from hwkit.plugins import Address
+from hwkit.protocols import Assigned, Basis, CreditedShare, Progress, Submission, Verdict
 from hwkit.records import rows
 from hwkit.records.differences import differences, refuse_unlike
 from hwkit.records.verify import verify
@@ -120,7 +121,7 @@ def test_difficulties_made_up_after_the_fact_are_found(store, resealed):
     """One share a job, at the difficulty that it happened to reach: what a forger would say."""
     _, record = measured(store, Miner(works=(64,), job_s=0.02), time_s=1.5)
     job = Job.from_json(record.document["job"])
-    kept = {}
+    kept: dict[int, tuple[CreditedShare, Target]] = {}
     for credited in record.read("shares"):
         digest = int.from_bytes(sha256d(job.header(credited.share)), "little")
         kept.setdefault(credited.share.serial, (credited, Target(digest)))
@@ -309,7 +310,7 @@ def test_full_chunks_are_not_held_once_they_are_written(store, facts):
 
 
 def test_j_th_by_a_meter_stands_on_the_same_shares(store):
-    (meter,) = plugins.meters("nameplate:5W?tolerance=1%")
+    meter = Nameplate(Address.parse("nameplate:5W?tolerance=1%"))
     meter._spec = replace(meter.spec, interval_s=0.05)
     told = {"claimed_power_w": 4.0}
     with Metering([meter]) as metering:
@@ -318,6 +319,7 @@ def test_j_th_by_a_meter_stands_on_the_same_shares(store):
         session = Session(plan, [miner], store, threading.Event(), metering=metering)
         (entry,) = session.run()
     assert entry.state == "complete", entry.why
+    assert entry.run
     record = store.get(entry.run.id)
     assert faults(record) == {}
     (seen,) = record.document["metered"]
@@ -340,9 +342,10 @@ def test_unlike_bases_are_not_ranked(store, mixed):
 def test_the_report_names_the_basis_and_what_was_refused(store, capsys):
     told = {"hardware_errors": 3.0}
     miner = Miner(works=(64,), lie=1.3, twice=True, told=told)
-    settings = {"time_s": 1.0, "precision": None, "warmup_s": 0.1}
-    session = Session(Plan(**settings), [miner], store, threading.Event())
+    plan = Plan(time_s=1.0, precision=None, warmup_s=0.1)
+    session = Session(plan, [miner], store, threading.Event())
     (entry,) = session.run()
+    assert entry.run
     record = store.get(entry.run.id)
     results(session, [record], None)
     said = capsys.readouterr().out

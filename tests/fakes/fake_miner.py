@@ -296,6 +296,7 @@ def double(data):
 
 def status(kind, code, message):
     row = {"STATUS": kind, "When": int(time.time()), "Code": code, "Msg": message}
+    row["Description"] = "cgminer 4.11.1"
     return {"STATUS": [row], "id": 1}
 
 

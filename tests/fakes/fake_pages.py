@@ -6,7 +6,7 @@ import time
 from meter_servers import Handler, Server
 
 
-class Pages(Server):
+class Pages(Server):  # type: ignore[misc]
     """A server that also takes what is sent to it; `away_s` is how long a restart takes."""
 
     def __init__(self, auth=None, away_s=0.05):
@@ -32,7 +32,7 @@ class Pages(Server):
         self.stop()
 
 
-class Taking(Handler):
+class Taking(Handler):  # type: ignore[misc]
     """Hands what is sent to the server's take()."""
 
     server: Pages

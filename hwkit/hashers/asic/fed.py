@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import DeviceTimeout, PlanError, Unavailable
 from hwkit.hashers.asic import ways
+from hwkit.hashers.asic.asking import Ports
 from hwkit.hashers.asic.claims import Claims
 from hwkit.hashers.asic.feeding import Links, Ours, Source, Steers
 from hwkit.hashers.asic.pools import Bench, Way, until
@@ -65,7 +66,7 @@ class FedMiner:
         self._reset()
 
     def _reset(self) -> None:
-        self._claims = Claims(self.host, self.port)
+        self._claims = Claims(self.host, Ports(api=self.port, http=self._web))
         self._pool: Pool | None = None
         self._way: Way | None = None
         self._kept: Pending | None = None

@@ -113,7 +113,8 @@ class Miner:
 
 
 def quick(monkeypatch):
-    """Windows of a tenth of a second, and no wait for meters' edges."""
+    """Windows of a tenth of a second, and no wait for meters' edges or a first share."""
+    monkeypatch.setattr("hwkit.harness.entry.FIRST_SHARE_S", 0.5)
     monkeypatch.setattr("hwkit.harness.metered.METERED_WINDOW_S", 0.1)
     monkeypatch.setattr("hwkit.harness.metering.LEAST_LAG_S", 0.1)
 

@@ -324,7 +324,7 @@ def test_j_th_by_a_meter_stands_on_the_same_shares(store):
     assert faults(record) == {}
     (seen,) = record.document["metered"]
     assert seen["work"]["effective_shares"] == pytest.approx(
-        record.document["delivered"]["work"]["effective_shares"], rel=0.05
+        record.document["delivered"]["work"]["effective_shares"], rel=0.15
     )
     rate = record.figures["hashrate"]
     assert record.figures["efficiency"].value == pytest.approx(5e12 / rate.value, rel=0.01)

@@ -502,5 +502,18 @@ class Batched(Caveat):
         return f"{100 * self.share:.0f} % come at once, {100 * self.by_chance:.0f} % by chance"
 
 
+@dataclass(frozen=True, slots=True)
+class SettingsChanged(Caveat):
+    """The miner was set otherwise while it was measured."""
+
+    names: str
+    advice = "one figure of unlike settings: what changed and when stands in the record (probes)"
+
+    @property
+    def finding(self) -> str:
+        """What changed."""
+        return self.names
+
+
 def _chance(p: float) -> str:
     return f"p {p:.1g}" if p else "p below 1e-6"

@@ -22,6 +22,17 @@ COUNTERS = ("accepted", "rejected", "stale", "hardware_errors", "difficulty_acce
 TOTAL_HASHES = "total_hashes"
 # What it tells as it is now: what matters is the mean.
 RATE, POWER, DEVFEE = "claimed_hashrate_h_s", "claimed_power_w", "devfee_fraction"
+# How it is set: told when it changes.
+SETTINGS = {
+    "firmware",
+    "mode",
+    "tuning",
+    "frequency_mhz",
+    "voltage_v",
+    "power_target_w",
+    "hashrate_target_h_s",
+    "chips",
+}
 
 
 @dataclass(slots=True)
@@ -114,6 +125,8 @@ class Delivered:
     assigned: int = 0
     rises: dict[str, Rise] = field(default_factory=lambda: defaultdict(Rise))
     means: dict[str, Mean] = field(default_factory=lambda: defaultdict(Mean))
+    settings: dict[str, tuple[float | None, tuple[str, ...]]] = field(default_factory=dict)
+    changed: Counter[str] = field(default_factory=Counter)  # settings, by name
     opened: int | None = None
     last: int = 0  # when the last share came, or the first window opened
     each: float = 0.0  # hashes that a share stood for last
@@ -184,9 +197,14 @@ class Delivered:
         self.last, self.each = at, work
 
     def _told(self, probe: Probe, *, counts: bool) -> None:
-        if probe.value is None or not math.isfinite(probe.value):
+        if probe.name in SETTINGS:
+            now = probe.value, probe.words
+            if counts and self.settings.get(probe.name, now) != now:
+                self.changed[probe.name] += 1
+            self.settings[probe.name] = now
+        elif probe.value is None or not math.isfinite(probe.value):
             return
-        if probe.name in (*COUNTERS, TOTAL_HASHES):
+        elif probe.name in (*COUNTERS, TOTAL_HASHES):
             self.rises[probe.name].take(probe.at, probe.value, counts=counts)
         elif probe.name in (RATE, POWER, DEVFEE):
             self.means[probe.name].take(probe.at, probe.value, probe.words, counts=counts)

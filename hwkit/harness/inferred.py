@@ -63,14 +63,15 @@ def infer(windows: Sequence[Window], delivered: Delivered, basis: Basis) -> Infe
         if not hashes:
             return Inferred({}, (), told)
         bare = Figure.bare(hashes / time_s, "H/s")
-        return Inferred({"hashrate": bare}, (caveats.ClaimedHashes(),), told)
+        found = (caveats.ClaimedHashes(), *_changes(delivered))
+        return Inferred({"hashrate": bare}, found, told)
     rate = hashrate(delivered, time_s)
     held = _claim_held(claim, rate, time_s)
     oddities = _oddities(windows, delivered, time_s)
     figures = held.figures if rate is None else {"hashrate": rate} | held.figures
     return Inferred(
         figures,
-        (*held.caveats, *_refusals(delivered), *oddities.caveats),
+        (*held.caveats, *_changes(delivered), *_refusals(delivered), *oddities.caveats),
         told | _account(delivered) | held.told | oddities.told,
     )
 
@@ -215,6 +216,11 @@ def _oddities(windows: Sequence[Window], delivered: Delivered, time_s: float) ->
 def _counters(delivered: Delivered) -> dict[str, float]:
     """Return by how much the miner's own counters rose."""
     return {name: delivered.rises[name].total for name in COUNTERS if name in delivered.rises}
+
+
+def _changes(delivered: Delivered) -> list[Caveat]:
+    names = ", ".join(sorted(delivered.changed))
+    return [caveats.SettingsChanged(names)] if names else []
 
 
 def _refusals(delivered: Delivered) -> list[Caveat]:

@@ -98,7 +98,7 @@ def record_card(record: Record) -> None:
             )
     counts, audit = document["counts"], document["audit"]
     row(
-        "counted",
+        _basis(record).removeprefix(", ") or "counted",
         f"{counts['hashes']:,} hashes, {counts['shares']:,} shares in {counts['windows']} windows",
     )
     for name, text in energy_rows(document):
@@ -210,6 +210,10 @@ def _basis(record: Record) -> str:
     return "" if basis == Basis.COUNTED else f", {basis}"
 
 
+def _audited(record: Record) -> str:
+    return "-" if _basis(record) else f"{record.document['audit']['hits']:,} hits"
+
+
 def _gap(record: Record) -> str:
     figure = record.figures.get("claim_gap")
     if figure is None:
@@ -234,11 +238,11 @@ COLUMNS: dict[str, Callable[[Record], str]] = {
     "power": _figure("power"),
     "J/TH": _figure("efficiency"),
     "shares": lambda record: f"{record.document['counts']['shares']:,}",
-    "audited": lambda record: f"{record.document['audit']['hits']:,} hits",
+    "audited": _audited,
     "state": lambda record: record.document["state"],
 }
 # What is left out where it is nobody's.
-SOMETIMES = ("power", "J/TH", "claim gap", "per CPU second", "cycles/hash", "spread")
+SOMETIMES = ("power", "J/TH", "claim gap", "per CPU second", "cycles/hash", "spread", "audited")
 # What a narrow terminal does without, in this order.
 DISPENSABLE = ("audited", "shares", "spread", "cycles/hash", "per CPU second")
 

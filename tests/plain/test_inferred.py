@@ -12,6 +12,7 @@ from hashing_miner import START, WORK, Timeline, found_shares, told
 from meter_runs import poisson
 
 from hwkit.harness import caveats, chance
+from hwkit.harness.comparison import compare, in_blocks
 from hwkit.harness.delivered import Delivered
 from hwkit.harness.inferred import infer
 from hwkit.harness.plan import Plan
@@ -225,6 +226,14 @@ def test_its_own_counters_stand_beside(timeline):
     assert inferred.told["counters"] == {"hardware_errors": 100.0}
 
 
+def test_settings_that_change_are_said_and_others_are_not(timeline):
+    same = told("mode", None, None, None, first=-5.0, every=20.0, words=("eco",))
+    assert names(replace(timeline, events=same).infer()) == set()
+    later = told("mode", None, first=50.0, words=("turbo",))
+    inferred = replace(timeline, events=(*same, *later)).infer()
+    assert one(inferred, caveats.SettingsChanged).names == "mode"
+
+
 def nothing(timeline, *events):
     return replace(timeline, keep=lambda *_: False, events=events).infer()
 
@@ -257,6 +266,18 @@ def test_what_is_only_claimed_has_no_interval(timeline):
     rate = inferred.figures["hashrate"]
     assert rate.lo == rate.value == rate.hi
     assert names(inferred) == {"ClaimedHashes"}
+
+
+def test_miners_are_compared_by_blocks_of_shares(timeline):
+    _, slow = timeline.rows()
+    _, fast = replace(timeline, time_s=80.0).rows()
+    _, again = replace(timeline, works=(2 * WORK, WORK)).rows()
+    a, b, c = (in_blocks(windows, Basis.SHARES) for windows in (slow, fast, again))
+    assert min(window.shares for window in a[:-1]) > 50
+    assert compare(b, a, paired=False).word == "FASTER"
+    assert compare(c, a, paired=False).word == "AMBIGUOUS"
+    assert in_blocks(slow, Basis.COUNTED) == slow
+    assert len(in_blocks(slow, Basis.CLAIMED)) == 20
 
 
 @pytest.mark.needs(module="scipy")

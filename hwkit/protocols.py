@@ -131,6 +131,11 @@ class Restorable(Protocol):
         """
         ...
 
+    @property
+    def changed(self) -> bool:
+        """Is there something to give back?"""
+        ...
+
     def restore(self) -> None:
         """Give the device back as it was; to be called whatever has happened, once no run is left.
 

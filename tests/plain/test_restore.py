@@ -205,13 +205,13 @@ def test_what_its_owner_has_changed_meanwhile_stays(miner):
 
 
 def test_one_that_cannot_leave_the_bench_pool_stays_on_the_list(miner, state, monkeypatch):
-    monkeypatch.setattr(CgminerWay, "patience_s", 0.2)
+    monkeypatch.setattr(pools, "DEAD_S", 0.2)
     pending = kept(miner)
     with pending.kept():
         point(miner, pending)
         for pool in miner.pools[:3]:
             pool["enabled"] = False  # as if all its own were dead
-        with pytest.raises(DeviceFault, match="Cannot remove active pool"):
+        with pytest.raises(DeviceFault, match="all dead"):
             ways.put_back(pending)
     assert len(files(state)) == 1
     miner.pools[0]["enabled"] = miner.pools[1]["enabled"] = True

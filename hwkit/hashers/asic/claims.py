@@ -57,11 +57,11 @@ class Claims:
         self._interval_s = max(interval_s, LEAST_S)
         self._seen: deque[Probe] = deque()
         self._settings: dict[str, Probe] = {}
-        self._rate_h_s: float | None = None
         self._asking = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self.fault: Exception | None = None  # of the last look
+        self.last_h_s: float | None = None  # the hashrate that it told last
 
     def begin(self) -> None:
         """Ask from now on; in a run that begins, how it is set is told again."""
@@ -78,9 +78,9 @@ class Claims:
 
     def rate_h_s(self) -> float | None:
         """Return what it says its hashrate is; None where it does not say, or does not answer."""
-        if self._rate_h_s is None:
+        if self.last_h_s is None:
             self._look()
-        return self._rate_h_s
+        return self.last_h_s
 
     def close(self) -> None:
         """Ask no more; an answer that is under way is not waited for."""
@@ -105,7 +105,7 @@ class Claims:
                 miner.close()
             self.fault = None
             if telemetry.hashrate_h_s is not None:
-                self._rate_h_s = telemetry.hashrate_h_s.value
+                self.last_h_s = telemetry.hashrate_h_s.value
             now = telemetry.at or time.monotonic_ns()
             told = {name: reply.at for name, reply in miner.answers.items()}
             found = [

@@ -39,7 +39,6 @@ API, WEB, STRATUM = 4028, 80, 3333  # the usual ports
 WAIT_S = 180.0  # a stock miner restarts for 2 to 3 minutes
 REPORT_S = 0.1
 LOOK_S = 0.5
-UNKNOWN_H_S = 1e12  # of one that does not say: that of the smallest
 
 
 def find(address: Address | None) -> Iterator[Hasher | Unavailable]:
@@ -76,7 +75,7 @@ class FedMiner:
         self._fault: BaseException | None = None
         self._told: deque[Link] = deque()
         self._links = Links()
-        self._steers = Steers(UNKNOWN_H_S)
+        self._steers = Steers(None)
         self._user = f"hwkit.{secrets.token_hex(3)}"
 
     @property
@@ -118,6 +117,11 @@ class FedMiner:
                 raise self._fault
             stop.wait(REPORT_S)
 
+    @property
+    def changed(self) -> bool:
+        """Are its own pools kept, to be put back?"""
+        return self._kept is not None
+
     def restore(self) -> None:
         """Give it its own pools back, and close ours; see Restorable."""
         self._over.set()
@@ -140,7 +144,8 @@ class FedMiner:
         if self._pool is not None:
             taken = self._pool.take()
             self._links.hear(taken)
-            if (difficulty := self._steers.hear(taken)) is not None:
+            difficulty = self._steers.hear(taken, self._claims.last_h_s)
+            if difficulty is not None:
                 self._pool.set_difficulty(difficulty)
             events += [event for event in taken if ours.has(event)]
         events += self._claims.take()
@@ -165,7 +170,7 @@ class FedMiner:
     def _opened(self, port: int) -> Pool:
         """Return a pool that listens where this miner can reach it, and to nobody else."""
         # By its own word to begin with, and from then on by its shares alone.
-        self._steers = Steers(self._claims.rate_h_s() or UNKNOWN_H_S)
+        self._steers = Steers(self._claims.rate_h_s())
         return Pool(
             self._source,
             self._steers.difficulty,

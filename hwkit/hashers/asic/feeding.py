@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 Event = Assigned | Submission | Link | Probe
 AWAY_S = 20.0  # without a connection: a miner comes back from a lost one within seconds
+UNKNOWN_H_S = 1e12  # of a miner that does not say: that of the smallest
 STEER_S = 10.0  # how long a difficulty is tried
+MANY = 1000  # good shares that are not waited with so long: ten times what is aimed at
 
 
 class Source:
@@ -90,11 +92,16 @@ class Links:
 
 
 class Steers:
-    """Finds the difficulty at which shares come often enough, and not too often."""
+    """Finds the difficulty at which shares come often enough, and not too often.
 
-    def __init__(self, rate_h_s: float) -> None:
+    It begins by what a miner claims, which is believed until a first share has come.
+    """
+
+    def __init__(self, claimed_h_s: float | None) -> None:
         """Begin where a miner of this hashrate sends some ten shares a second."""
-        self._steering = Steering.towards(rate_h_s)
+        self._believed_h_s = claimed_h_s or UNKNOWN_H_S
+        self._steering = Steering.towards(self._believed_h_s)
+        self._shown = False
         self._began: int | None = None  # when it got a job of this difficulty
         self._events: list[Event] = []
 
@@ -103,21 +110,34 @@ class Steers:
         """The one of now."""
         return self._steering.difficulty
 
-    def hear(self, events: Iterable[Event]) -> float | None:
+    def hear(self, events: Iterable[Event], claimed_h_s: float | None) -> float | None:
         """Return the difficulty to set now; None: as it is."""
         for event in events:
             if isinstance(event, Assigned) and self._began is None:
                 self._began = event.at
             elif self._began is not None:
                 self._events.append(event)
-        now, before = time.monotonic_ns(), self.difficulty
-        if self._began is None or now - self._began < STEER_S * 1e9:
+        now = time.monotonic_ns()
+        if self._began is None:
+            return None
+        good = [e for e in self._events if isinstance(e, Submission) and e.verdict is Verdict.GOOD]
+        self._shown = self._shown or bool(good)
+        if not self._shown and claimed_h_s is not None:
+            if claimed_h_s == 0.0:  # it has not begun, by its own word
+                self._began, self._events = now, []
+                return None
+            if not 0.5 < claimed_h_s / self._believed_h_s < 2.0:
+                self._believed_h_s = claimed_h_s
+                return self._take(Steering.towards(claimed_h_s), now)
+        if now - self._began < STEER_S * 1e9 and len(good) < MANY:
             return None
         took = [e.took_ns for e in self._events if isinstance(e, Link) and e.took_ns is not None]
-        seen = Seen.of(
-            self._events, (now - self._began) / 1e9, median(took) / 1e9 if took else None
-        )
-        good = [e for e in self._events if isinstance(e, Submission) and e.verdict is Verdict.GOOD]
-        self._steering = self._steering.after(seen, [e.digest for e in good if e.digest])
-        self._began, self._events = None if self.difficulty != before else now, []
-        return None if self._began is not None else self.difficulty
+        latency_s = median(took) / 1e9 if took else None
+        seen = Seen.of(self._events, (now - self._began) / 1e9, latency_s)
+        digests = [each.digest for each in good if each.digest is not None]
+        return self._take(self._steering.after(seen, digests), now)
+
+    def _take(self, steering: Steering, now: int) -> float | None:
+        before, self._steering, self._events = self.difficulty, steering, []
+        self._began = now if steering.difficulty == before else None
+        return None if self._began is not None else steering.difficulty

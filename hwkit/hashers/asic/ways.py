@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from hwkit.errors import DeviceFault, NoDevice, NoDriver, NotPermitted, Unavailable
-from hwkit.hashers.asic.pools import CgminerWay, Way, is_privileged, until
+from hwkit.hashers.asic.pools import BY_HAND, CgminerWay, Way, is_privileged, until
 from hwkit.hashers.asic.pools_http import AxeosWay, BitmainWay
 from hwkit.wire import cgminer
 from hwkit.wire.credentials import credentials
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from hwkit.hashers.asic.restore import Pending
 
 USER = "root"  # whose page Bitmain's is, unless the credentials file says otherwise
-BY_HAND = "use --manual, and set its pool by hand"
 
 
 def choose(host: str, port: int, web: int) -> Way:

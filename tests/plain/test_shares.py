@@ -23,6 +23,7 @@ from hwkit.records import rows
 from hwkit.records.differences import differences, refuse_unlike
 from hwkit.records.verify import verify
 from hwkit.report.delivered import delivered_rows
+from hwkit.report.live import energy_lines
 from hwkit.report.terminal import record_card, results
 from hwkit.sha256d import sha256d
 from hwkit.work import Job, Share, Target
@@ -182,7 +183,12 @@ def test_neither_share_nor_claim_is_a_bound(store, capsys):
 
 
 def test_it_stops_once_the_shares_are_precise(store):
-    entry, record = measured(store, Miner(works=(64,)), time_s=60.0, precision=0.05)
+    lines: set[str] = set()
+    miner = Miner(works=(64,))
+    entry = run(store, miner, lambda s: lines.update(energy_lines(s)), time_s=60.0, precision=0.05)
+    assert any("±5 % in" in line for line in lines)
+    record = store.get(entry.run.id)
+    assert faults(record) == {}
     assert entry.why == "precision reached"
     assert record.figures["hashrate"].relative <= 0.05
     assert record.document["delivered"]["shares"] > 1400

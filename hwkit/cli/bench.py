@@ -213,13 +213,16 @@ def _say_picked(spec: HasherSpec) -> None:
 def exit_code(entries: list[Entry]) -> int:
     """Return the exit code of a session: wrong before faulty before interrupted before done."""
     wrong = [entry.error for entry in entries if isinstance(entry.error, HwkitError)]
-    if any(
-        entry.state == "unproven" or (entry.summary and entry.summary.failed) for entry in entries
-    ):
+    if any(entry.state == "unproven" or _has_failed(entry) for entry in entries):
         return 1
     if wrong:
         return min(error.exit_code for error in wrong)
     return max(EXIT.get(entry.state, 4) for entry in entries)
+
+
+def _has_failed(entry: Entry) -> bool:
+    """Was it measured to its end, and found to deliver nothing of what it claims?"""
+    return entry.state == "complete" and bool(entry.summary and entry.summary.failed)
 
 
 def _document(session: Session, records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from hashing_miner import Miner, of_work, quick
 
 from hwkit.cli.bench import exit_code
-from hwkit.errors import PlanError
+from hwkit.errors import PlanError, RecordError
 from hwkit.harness.metering import Metering
 from hwkit.harness.plan import Plan
 from hwkit.harness.session import Session
@@ -169,6 +169,8 @@ def test_a_claim_without_a_share_is_a_failure_and_no_small_number(store):
     entry, record = measured(store, Miner(hides=True))
     assert "NothingDelivered" in names(record)
     assert exit_code([entry]) == 1
+    entry.state = "interrupted"  # too early to say so
+    assert exit_code([entry]) == 130
     assert "claim_gap" not in record.figures
 
 
@@ -361,6 +363,21 @@ def test_the_report_names_the_basis_and_what_was_refused(store, capsys):
     card = capsys.readouterr().out
     assert ", shares" in card
     assert "audited" not in card
+
+
+@pytest.mark.parametrize(
+    "misshapen",
+    [
+        {"delivered": []},
+        {"delivered": {"shares": 3}},
+        {"delivered": {"claimed": {"hashrate_h_s": "fast", "by": "hand"}}},
+        {"delivered": {"gaps": {"longest_s": 1.0, "due": 1.0, "silent_s": 1.0}}},
+    ],
+)
+def test_a_document_of_another_shape_is_refused(mixed, resealed, misshapen):
+    forged = resealed(mixed, lambda into: into.update(misshapen))
+    with pytest.raises(RecordError, match="not a record of schema"):
+        _ = forged.document
 
 
 def test_presets_and_plan_follow_the_shares():

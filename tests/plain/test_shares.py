@@ -185,15 +185,22 @@ def test_neither_share_nor_claim_is_a_bound(store, capsys):
 
 
 def test_it_stops_once_the_shares_are_precise(store):
-    lines: set[str] = set()
-    miner = Miner(works=(64,))
-    entry = run(store, miner, lambda s: lines.update(energy_lines(s)), time_s=60.0, precision=0.05)
-    assert any("±5 % in" in line for line in lines)
-    record = store.get(entry.run.id)
-    assert faults(record) == {}
+    entry, record = measured(store, Miner(works=(64,)), time_s=60.0, precision=0.05)
     assert entry.why == "precision reached"
     assert record.figures["hashrate"].relative <= 0.05
     assert record.document["delivered"]["shares"] > 1400
+
+
+def test_the_live_line_tells_the_rate_and_what_is_left(store):
+    lines: set[str] = set()
+
+    def look(session):
+        lines.update(energy_lines(session))
+        if any("H/s" in line for line in lines):
+            session._stop.set()
+
+    run(store, Miner(works=(64,)), look, time_s=600.0, precision=0.0001)
+    assert any("±0.01 % in" in line or "ends in" in line for line in lines)
 
 
 def test_what_it_claims_is_never_precise(store):

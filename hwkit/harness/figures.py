@@ -12,6 +12,7 @@ from hwkit.harness import caveats
 from hwkit.harness.circumstances import held_back, of_the_place
 from hwkit.harness.correction import Correction
 from hwkit.harness.inferred import infer
+from hwkit.harness.miner_caveats import NothingDelivered
 from hwkit.harness.result import Partners, Result, results
 from hwkit.harness.statistics import (
     Interval,
@@ -59,7 +60,7 @@ class Summary:
     @property
     def failed(self) -> Caveat | None:
         """What makes a measurement that was done a FAIL."""
-        return next((c for c in self.caveats if isinstance(c, caveats.NothingDelivered)), None)
+        return next((c for c in self.caveats if isinstance(c, NothingDelivered)), None)
 
     @property
     def headline(self) -> Figure | None:

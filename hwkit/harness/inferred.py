@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from hwkit.harness import caveats
+from hwkit.harness import caveats as general
+from hwkit.harness import miner_caveats as caveats
 from hwkit.harness.chance import (
     UNLIKELY,
     Dispersion,
@@ -286,7 +287,7 @@ def _drift(windows: Sequence[Window], time_s: float) -> list[Caveat]:
     mean = sum(rates) / len(rates)
     slope, z = trend(at, rates)
     drift = slope * time_s / mean if mean else 0.0
-    return [caveats.NotSteady(drift)] if abs(drift) > DRIFT and abs(z) > DRIFT_Z else []
+    return [general.NotSteady(drift)] if abs(drift) > DRIFT and abs(z) > DRIFT_Z else []
 
 
 def _silences(

@@ -11,7 +11,9 @@ import pytest
 from hashing_miner import START, WORK, Timeline, found_shares, told
 from meter_runs import poisson
 
-from hwkit.harness import caveats, chance
+from hwkit.harness import chance
+from hwkit.harness import miner_caveats as caveats
+from hwkit.harness.caveats import NotSteady
 from hwkit.harness.comparison import compare, in_blocks
 from hwkit.harness.delivered import Delivered
 from hwkit.harness.inferred import infer
@@ -105,7 +107,7 @@ def test_a_throttle(timeline):
     draw = random.Random(1)
     inferred = replace(timeline, keep=lambda at, _: at < 60 or draw.random() < 0.7).infer()
     assert one(inferred, caveats.Dispersed).index > 3
-    assert one(inferred, caveats.NotSteady).drift < -0.1
+    assert one(inferred, NotSteady).drift < -0.1
 
 
 def test_shares_by_the_clock(timeline):

@@ -34,7 +34,7 @@ from hwkit.cli.options import (
     version_rolling_option,
 )
 from hwkit.cli.restoring import restored
-from hwkit.errors import HwkitError
+from hwkit.errors import HwkitError, PlanError
 from hwkit.harness.plan import Plan, fraction, seconds
 from hwkit.protocols import Basis
 from hwkit.units import plain, show
@@ -133,6 +133,15 @@ def command(
         {"inlet_c": inlet, "mains_v": mains},
         partial(find_hashers, threads=threads, affinity=affinity),
     )
+    of_meters = {
+        "--idle": idle_s is not None,
+        "--expect": expect is not None,
+        "--confirm": confirm,
+        "--no-corrections": no_corrections,
+    }
+    for option, is_given in of_meters.items():
+        if is_given and not bench.meters:
+            raise PlanError(f"{option} is of runs with a meter: add --meter ADDRESS")
     given = {
         "seed": seed,
         "challenge": challenge,

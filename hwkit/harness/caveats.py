@@ -240,6 +240,21 @@ class MeterFault(Caveat):
 
 
 @dataclass(frozen=True, slots=True)
+class MeterSilent(Caveat):
+    """Readings that did not come, or were none."""
+
+    meter: str
+    times: int
+    last: str
+    advice = "each stands in the record (events): hwkit meter test looks at the meter"
+
+    @property
+    def finding(self) -> str:
+        """How often, and what it was last."""
+        return f"{self.meter}: {self.times} time{'s' * (self.times > 1)}, last: {self.last}"
+
+
+@dataclass(frozen=True, slots=True)
 class SharedMeter(Caveat):
     """Several devices were on the meter: it says nothing of any one of them."""
 

@@ -288,12 +288,21 @@ class Entry:
         )
         return self.summary
 
+    def meters_told(self) -> list[dict[str, Any]]:
+        """Return the meters as a record has them, each with what went wrong so far."""
+        told = []
+        for each in self.sampled:
+            faults = each.faults_between(self.readings_from, self.readings_until)
+            last = {"faults": {"times": len(faults), "last": faults[-1][1]}} if faults else {}
+            told.append(each.to_json() | last)
+        return told
+
     def metered_facts(self) -> dict[str, Any]:
         """Return what a record says of meters, wiring and surroundings; nothing without any."""
         around = self.surroundings.to_json()
         facts: dict[str, Any] = {"conditions": around} if around else {}
         if self.sampled:
-            facts["meters"] = [each.to_json() for each in self.sampled]
+            facts["meters"] = self.meters_told()
             facts["wiring"] = self.wiring.to_json()
         return facts
 

@@ -96,6 +96,10 @@ class Progress:
     hashes: int | None = None  # None: credit me only for shares you have verified
     busy_ns: int | None = None  # thread CPU time or device time behind these hashes
     scanned: tuple[Span, ...] = ()  # which nonces the hashes were: what an audit scans again
+    # Of a miner that is fed or watched, in order: what it was sent, what it sent in, what it told.
+    # Good submissions are credited where `shares` has them, too, each at its arrival. Such reports
+    # come by the clock, never because a share came: a window that ends with one counts too much.
+    events: tuple[MinerEvent, ...] = ()
 
 
 @runtime_checkable
@@ -112,6 +116,31 @@ class Hasher(Protocol):
 
         A job with version_rolling wants each nonce asked about with whole groups of versions; what
         is counted is then reported as a span for each. Raises DeviceFault when the device fails.
+        """
+        ...
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """A hasher that changes what a device works for; who runs it gives the device back."""
+
+    def look(self) -> Sequence[str]:
+        """Look at the device and change nothing; return what its user is to know, a line each.
+
+        Raises Unavailable where there is nothing to run, DeviceFault.
+        """
+        ...
+
+    @property
+    def changed(self) -> bool:
+        """Is there something to give back?"""
+        ...
+
+    def restore(self) -> None:
+        """Give the device back as it was; to be called whatever has happened, once no run is left.
+
+        It may take minutes, and nothing is done where nothing was changed. Raises DeviceFault or
+        Unavailable: then it waits on disk for `hwkit asic restore`.
         """
         ...
 
@@ -300,6 +329,9 @@ class Link:
     took_ns: int | None = None  # of an answer to our question: from asking to its arrival
 
 
+MinerEvent = Assigned | Submission | Link | Probe  # what a report tells beside its work
+
+
 class RunSink(Protocol):
     """Takes the rows of one run as they come."""
 
@@ -316,6 +348,12 @@ class RunSink(Protocol):
 
     def audit(self, audit: Audit) -> None:
         """Add an audit that agreed."""
+
+    def assigned(self, assigned: Assigned) -> None:
+        """Add a job that was sent, whose shares count at its target."""
+
+    def submission(self, submission: Submission) -> None:
+        """Add a share that was refused; those credited are shares."""
 
     def reading(self, meter: str, reading: Reading) -> None:
         """Add a meter's reading."""

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -19,8 +20,10 @@ COMMANDS = {
     "check": "Prove kernels against the reference.",
     "bench": "Prove, then measure; store a record of each run.",
     "compare": "Is one faster than the other? Two records, or two devices live.",
+    "asic": "Miners: find them, show what one says, keep its answers, give back its pools.",
     "pool": "Serve miners work over Stratum and hash every share again.",
     "meter": "Watch meters, check one, hold two against each other.",
+    "simulate": "A miner to try all this on: a real one's API, and real shares.",
     "records": "List, show, export and import records.",
     "verify": "Compute a record's figures again and re-hash every share.",
 }
@@ -63,10 +66,29 @@ def cli(context: click.Context) -> None:
 
     Without a command: look for devices and say what to type next.
     """
+    _announce_pending()
     if context.invoked_subcommand is None:
         from hwkit.cli.devices import overview  # noqa: PLC0415
 
         overview()
+
+
+def _announce_pending() -> None:
+    """Say it where a miner waits for its own pools: whoever has set off a run may not know."""
+    from platformdirs import user_state_path  # noqa: PLC0415 - slow to import
+
+    state = os.environ.get("HWKIT_STATE") or user_state_path("hwkit", appauthor=False)
+    if not any(Path(state, "restore").glob("*.json")):  # as it is almost always
+        return
+    from hwkit.hashers.asic import restore  # noqa: PLC0415
+
+    try:
+        waiting = ", ".join(each.place for each in restore.abandoned())
+    except HwkitError as error:  # of a damaged file: no reason not to do what was asked
+        waiting = str(error)
+    if waiting:
+        said = f"hwkit: not on their own pools since a run died: {waiting}; `hwkit asic restore`"
+        click.echo(plain(said), err=True)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from hwkit.cli.options import print_json, until_interrupted
+from hwkit.cli.restoring import restored
 from hwkit.errors import PlanError
 from hwkit.harness.ranking import rank
 from hwkit.harness.wiring import Wiring
@@ -50,7 +51,7 @@ def take_turns(bench: Bench, plan: Plan, turns: int, records: Store, *, confirme
         each = Wiring.side_by_side(bench.names)
         setup = replace(stands, wirings=[each] * len(hashers))
         session = Session(plan, hashers, records, stop, metering=metering, setup=setup)
-        with Live(session) as live:
+        with restored(bench.hashers), Live(session) as live:
             session.run(live.tick)
     for entry in session.entries:
         if entry.state == "unproven":

@@ -69,8 +69,9 @@ class Watch:
         """
         with self._lock:
             if entry is not None:
-                self._working.add(entry.number)
                 entry.probe()
+                if entry.warms_up:
+                    self._working.add(entry.number)
             if self.why:
                 return True  # another of the group has failed: nobody is to wait for it
             if len(self._working) < len(self._entries):
@@ -113,6 +114,8 @@ class Watch:
     def _power(self, now: int) -> list[tuple[int, float]]:
         """Return the power of the first sum: at each reading, with the last of its other meters."""
         names = {each.spec.name: each for each in self._sight.sampled}
+        if not names:
+            return []
         total = self._entries[0].wiring.sums[0] if self._entries else ((1, next(iter(names))),)
         since = max(self._begun or now, now - round(Gate().trailing_s * 1e9))
         watts = sorted(

@@ -14,13 +14,14 @@ import threading
 import time
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import DeviceFault, DeviceLost, DeviceTimeout, ProtocolError
 from hwkit.wire.fields import parse
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from concurrent.futures import Future
 
     import aiohttp
@@ -58,8 +59,17 @@ class Answer:
 class Host:
     """One host, asked one thing at a time; its connection is kept, and made again when lost."""
 
-    def __init__(self, name: str, place: str, *, tls: bool = False, verified: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        place: str,
+        *,
+        tls: bool = False,
+        verified: bool = True,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
         """Name it as errors shall; `place` is HOST or HOST:PORT. Costs no I/O."""
+        self._deadline_s = deadline_s
         self._name = name
         self._base = f"{'https' if tls else 'http'}://{place}"
         self._verified = verified
@@ -69,10 +79,15 @@ class Host:
         self._closed = False
 
     def log_in(self, how: str, user: str, password: str) -> None:
-        """Use these from the next question on; `how` is 'basic' (RFC 7617) or 'digest' (7616)."""
+        """Use these from the next question on; `how` is 'basic' (RFC 7617) or 'digest' (7616).
+
+        Where it is 'header', `user` is the header's name and `password` what it says.
+        """
         import aiohttp  # noqa: PLC0415 - optional, and slow to import
 
-        if how == "basic":
+        if how == "header":
+            self._login = {"headers": {user: password}}
+        elif how == "basic":
             pair = base64.b64encode(f"{user}:{password}".encode()).decode()
             self._login = {"headers": {"Authorization": f"Basic {pair}"}}
         else:
@@ -83,14 +98,32 @@ class Host:
 
         Raises DeviceLost, DeviceTimeout, Refused, Untrusted, BadStatus, and ProtocolError.
         """
+        body = self._wait(self._ask("GET", path, secret))
+        return replace(body, document=parse(f"{self._name}{path}", body.document))
+
+    def send(self, method: str, path: str, document: object = None) -> bytes:
+        """Send JSON, or nothing, by PATCH, POST or PUT; return what it answers. Raises as get does.
+
+        A fault does not say that nothing was done.
+        """
+        answer: bytes = self.fetch(path, method, document).document
+        return answer
+
+    def fetch(self, path: str, method: str = "GET", document: object = None) -> Answer:
+        """Return what it answers as bytes, whatever they are. Raises as get does."""
+        return self._wait(self._ask(method, path, document=document))
+
+    def _wait(self, asking: Coroutine[Any, Any, Answer]) -> Answer:
         if self._closed:
+            asking.close()
             raise DeviceLost(f"{self._name}: closed")
-        future = asyncio.run_coroutine_threadsafe(self._get(path, secret), _loop())
+        future = asyncio.run_coroutine_threadsafe(asking, _loop())
         self._asking.add(future)
         try:
-            return future.result(DEADLINE_S + 0.4)
+            return future.result(self._deadline_s + 0.4)
         except TimeoutError as error:
-            raise DeviceTimeout(f"{self._name}: no answer within {DEADLINE_S:g} s") from error
+            said = f"{self._name}: no answer within {self._deadline_s:g} s"
+            raise DeviceTimeout(said) from error
         except CancelledError as error:
             raise DeviceLost(f"{self._name}: closed") from error
         finally:
@@ -105,18 +138,23 @@ class Host:
         with suppress(TimeoutError):
             asyncio.run_coroutine_threadsafe(self._end(), _loop()).result(DEADLINE_S)
 
-    async def _get(self, path: str, secret: str) -> Answer:
+    async def _ask(
+        self, method: str, path: str, secret: str = "", document: object = None
+    ) -> Answer:
         import aiohttp  # noqa: PLC0415
         from yarl import URL  # noqa: PLC0415 - comes with aiohttp
 
         if self._closed:  # since it was asked: no connection of ours may outlive close()
             raise DeviceLost(f"{self._name}: closed")
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(self._deadline_s):
                 session = self._session = self._session or self._connect()
                 url = URL(self._base + path + secret, encoded=True)
                 asked = time.monotonic_ns()
-                async with session.get(url, allow_redirects=False, **self._login) as response:
+                sent: dict[str, Any] = {} if document is None else {"json": document}
+                async with session.request(
+                    method, url, allow_redirects=False, **sent, **self._login
+                ) as response:
                     self._judge(path, response)
                     body = await self._read(response)
                 answered = time.monotonic_ns()
@@ -134,7 +172,7 @@ class Host:
             said = f"{self._name}: {type(error).__name__} at {path}"
             raise ProtocolError(said, b"") from None
         took_ns = answered - asked
-        return Answer(parse(f"{self._name}{path}", body), asked + took_ns // 2, took_ns)
+        return Answer(body, asked + took_ns // 2, took_ns)
 
     def _judge(self, path: str, response: aiohttp.ClientResponse) -> None:
         if response.status in {401, 403}:
@@ -142,7 +180,7 @@ class Host:
         if 300 <= response.status < 400:
             said = f"{self._name}: sends elsewhere from {path}; that is not followed"
             raise BadStatus(said, response.status)
-        if response.status != 200:
+        if response.status != 200 and (response.method == "GET" or response.status != 204):
             raise BadStatus(f"{self._name}: HTTP {response.status} at {path}", response.status)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise ProtocolError(f"{self._name}: compressed its answer, unasked", b"")

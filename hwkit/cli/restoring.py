@@ -1,0 +1,48 @@
+"""What a command that runs hashers owes to devices that it changes: to change them back."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from hwkit.errors import HwkitError
+from hwkit.protocols import Restorable
+from hwkit.units import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hwkit.protocols import Hasher
+
+SLOW = "a stock miner may need minutes; Ctrl-C again leaves it for `hwkit asic restore`"
+
+
+@contextmanager
+def restored(hashers: Sequence[Hasher]) -> Iterator[list[HwkitError]]:
+    """Say what will be changed, and change it back at the end, whatever has happened.
+
+    Yields a list that has afterwards what could not be given back. Within until_interrupted: a
+    second signal ends the process, and what was changed waits on disk.
+    """
+    faults: list[HwkitError] = []
+    restorable = [hasher for hasher in hashers if isinstance(hasher, Restorable)]
+    try:
+        for hasher in restorable:
+            for line in hasher.look():
+                _say(line)
+        yield faults
+    finally:
+        if any(hasher.changed for hasher in restorable):
+            _say(f"giving back what was changed ({SLOW})")
+        for hasher in restorable:
+            try:
+                hasher.restore()
+            except HwkitError as error:
+                faults.append(error)
+                _say(f"hwkit: {error}: it waits for `hwkit asic restore`")
+
+
+def _say(line: str) -> None:
+    click.echo(plain(line), err=True)

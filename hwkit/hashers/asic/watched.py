@@ -1,0 +1,98 @@
+"""WatchedMiner: a miner on somebody else's pool, and what it says that it hashes: no proof.
+
+Addresses: asic-api:HOST[:PORT], PORT being that of its API; ?web=PORT of its pages.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from hwkit.errors import DeviceLost, ProtocolError
+from hwkit.hashers.asic.asking import Ports
+from hwkit.hashers.asic.claims import Claims
+from hwkit.protocols import Basis, HasherSpec, Progress
+from hwkit.wire.tcp import endpoint
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator, Sequence
+
+    from hwkit.errors import Unavailable
+    from hwkit.plugins import Address
+    from hwkit.protocols import Hasher, Probe
+    from hwkit.work import Job
+
+API, WEB = 4028, 80
+REPORT_S = 0.2
+LOST_S = 30.0  # without an answer
+INTERVAL_S = 1.0
+
+
+def find(address: Address | None) -> Iterator[Hasher | Unavailable]:
+    """Yield the miner addressed; without an address nothing, since no network is searched."""
+    if address is not None:
+        yield WatchedMiner(address)
+
+
+class WatchedMiner:
+    """Reports the hashes by which a miner's own count has risen."""
+
+    def __init__(self, address: Address) -> None:
+        """Costs no I/O. Raises PlanError for an address that makes no sense."""
+        address.allow("web")
+        self._host, port = endpoint(address, API)
+        self._ports = Ports(api=port, http=address.integer("web") or WEB)
+        self._spec = HasherSpec(str(address), Basis.CLAIMED, f"asic:{self._host}:{port}")
+
+    @property
+    def spec(self) -> HasherSpec:
+        """What it is."""
+        return self._spec
+
+    def run(self, job: Job, stop: threading.Event) -> Iterator[Progress]:  # noqa: ARG002
+        """Report what it claims, whatever it works on; see Hasher.run.
+
+        Raises DeviceLost when it does not answer for 30 s, ProtocolError when it does not count.
+        """
+        claims = Claims(self._host, self._ports, INTERVAL_S)
+        claims.begin()
+        counted = _Counted()
+        heard = time.monotonic()
+        try:
+            while True:
+                ended = stop.is_set()
+                told = claims.take()
+                if told:
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > LOST_S:
+                    said = f"{self._spec.name}: no answer for {LOST_S:g} s: {claims.fault}"
+                    raise DeviceLost(said) from claims.fault
+                risen = counted.since(told, self._spec.name)
+                yield Progress(time.monotonic_ns(), hashes=risen, events=tuple(told))
+                if ended:
+                    return
+                stop.wait(REPORT_S)
+        finally:
+            claims.close()
+
+
+class _Counted:
+    """Its own count of hashes: what it has risen by since the last look."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+
+    def since(self, told: Sequence[Probe], name: str) -> int:
+        """Return the rise. Raises ProtocolError where it was asked and has told no count."""
+        totals = [each.value for each in told if each.name == "total_hashes"]
+        if told and not totals and self._last is None:
+            raise ProtocolError(f"{name}: it does not tell how much it has hashed", b"")
+        risen = 0.0
+        for total in totals:
+            if total is None:
+                continue
+            if self._last is not None:  # what it lost in a restart nobody knows
+                risen += max(total - self._last, 0.0)
+            self._last = total
+        return round(risen)

@@ -111,10 +111,11 @@ def test_the_index_agrees():
     assert held > 200
 
 
-@pytest.mark.parametrize("path", sorted(CAPTURES.glob("*/*/*")), ids=lambda path: path.name)
-def test_every_answer_is_read(path):
-    document = captures.answer(path.read_bytes(), path.name).document
-    assert document is not None
+def test_every_answer_is_read():
+    paths = [path for path in CAPTURES.glob("*/*/*") if path.is_file()]
+    assert len(paths) >= 309
+    for path in paths:
+        assert captures.answer(path.read_bytes(), path.name).document is not None
 
 
 def test_the_text_form_says_the_same(tmp_path):
@@ -167,6 +168,8 @@ def test_an_avalon_that_somebody_has_taken_apart_already(tmp_path):
     shutil.copy(source / "litestats-parsed.json", folder / "litestats.json")
     shutil.copy(source / "version.json", folder)
     told = read_capture(folder)
+    assert told.power_w is not None
+    assert told.hashrate_h_s is not None
     assert told.power_w.value == 1598
     assert told.hashrate_h_s.value == pytest.approx(93.8974e12)
     assert [fan.value for fan in told.fans_rpm] == [2671, 2665, 2661, 2679]

@@ -43,7 +43,8 @@ class Network:
         server = socket.create_server((host, port))
         self.servers.append(server)
         self.open_at_once.setdefault(host, 0)
-        open_now, lock = [], threading.Lock()
+        open_now: list[socket.socket] = []
+        lock = threading.Lock()
 
         def leave(peer):
             with lock:
@@ -128,7 +129,7 @@ class Network:
         """Answer as the device of a file of tests/plain/miners does, in all its ways."""
         said, dialect = raws(name), dialects()[read(name).dialect]
         api, api3, posts = {}, {}, {}
-        pages = {}
+        pages: dict[int | None, dict[str, object]] = {}
         for ask in dialect.commands:
             if ask.name not in said:
                 continue
@@ -266,6 +267,7 @@ def test_capture_keeps_what_it_says_and_not_who_it_is(hwkit, network, tmp_path):
     told = read_capture(tmp_path / "copy")
     assert told.hashrate_h_s == read("whatsminer-v1").hashrate_h_s
     assert told.power_w == read("whatsminer-v1").power_w
+    assert told.mac is not None
     assert told.mac.value == "02:00:00:00:00:01"
     assert told.pools[0].user == "account1.worker"
     again = hwkit("asic", "capture", "127.0.4.1", *options, store=None)

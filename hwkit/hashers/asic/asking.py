@@ -122,8 +122,9 @@ class Miner:
             return dialects()["whatsminer3"]
         if find_spec("aiohttp") is None:
             return None
+        spoken_to = bool(self.answers)  # by the cgminer API: no HTTP is at that port
         for name in OVER_HTTP:
-            if self._is(dialects()[name]):
+            if not (name == "epic" and spoken_to) and self._is(dialects()[name]):
                 return dialects()[name]
         return None
 

@@ -21,7 +21,9 @@ COMMANDS = {
     "bench": "Prove, then measure; store a record of each run.",
     "compare": "Is one faster than the other? Two records, or two devices live.",
     "asic": "Miners: find them, show what one says, keep its answers, give back its pools.",
+    "pool": "Serve miners work over Stratum and hash every share again.",
     "meter": "Watch meters, check one, hold two against each other.",
+    "simulate": "A miner to try all this on: a real one's API, and real shares.",
     "records": "List, show, export and import records.",
     "verify": "Compute a record's figures again and re-hash every share.",
 }

@@ -27,16 +27,16 @@ def restored(hashers: Sequence[Hasher]) -> Iterator[list[HwkitError]]:
     second signal ends the process, and what was changed waits on disk.
     """
     faults: list[HwkitError] = []
-    changed = [hasher for hasher in hashers if isinstance(hasher, Restorable)]
+    restorable = [hasher for hasher in hashers if isinstance(hasher, Restorable)]
     try:
-        for hasher in changed:
+        for hasher in restorable:
             for line in hasher.look():
                 _say(line)
         yield faults
     finally:
-        if changed:
+        if any(hasher.changed for hasher in restorable):
             _say(f"giving back what was changed ({SLOW})")
-        for hasher in changed:
+        for hasher in restorable:
             try:
                 hasher.restore()
             except HwkitError as error:

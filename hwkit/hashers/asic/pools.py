@@ -21,8 +21,16 @@ if TYPE_CHECKING:
 
 SOON_S = 0.2  # after a change, until the next look
 AWAY_S = 1.0  # after a fault: it may be restarting
-FINAL = (cgminer.Denied, Refused, NoDriver)  # faults that no repetition will cure
+DEAD_S = 20.0  # after a restart a pool is dead for a while
+BY_HAND = "use --manual, and set its pool by hand"
 SHARED = {"Balance", "Load Balance", "Rotate"}  # strategies that keep serving the other pools
+
+
+class OwnDead(DeviceFault):
+    """Its own pools are back in their order, and none is alive: the bench pool stays the last."""
+
+
+FINAL = (cgminer.Denied, Refused, NoDriver, OwnDead)  # faults that no repetition will cure
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,9 @@ class Way(Protocol):
         """Take one step back to its own pools; True: it is there, or they were changed since."""
         ...
 
+    def close(self) -> None:
+        """Let go of its connection, if one is kept."""
+
 
 def until(
     step: Callable[[], bool],
@@ -86,17 +97,22 @@ def until(
     A miner that is away may be rebooting: its last fault is raised when it is not back in time.
     """
     deadline = time.monotonic() + patience_s
+    changed = 0
     while not stopped():
         fault: Exception | None = None
         try:
             if step():
                 return True
+            changed += 1
         except FINAL:
             raise
         except (DeviceFault, Unavailable) as error:
             fault = error
         if time.monotonic() > deadline:
-            raise fault or DeviceFault(f"its pools are not as told after {patience_s:g} s")
+            if fault and not changed:
+                raise fault
+            why = str(fault) if fault else "it forgets what it is told"
+            raise DeviceFault(f"its pools are not as told after {patience_s:g} s: {why}") from fault
         wait(AWAY_S if fault else SOON_S)
     return False
 
@@ -108,12 +124,14 @@ class _Row:
     url: str
     user: str
     enabled: bool
+    alive: bool
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
         number, priority = int(row["POOL"]), int(row.get("Priority", row["POOL"]))
-        enabled = row.get("Status") != "Disabled"
-        return cls(number, priority, str(row["URL"]), str(row.get("User", "")), enabled)
+        status = row.get("Status")
+        named = str(row["URL"]), str(row.get("User", ""))
+        return cls(number, priority, *named, status != "Disabled", status == "Alive")
 
 
 class CgminerWay:
@@ -130,6 +148,7 @@ class CgminerWay:
         """Say whose API; costs no I/O."""
         self._host = host
         self._port = port
+        self._dead_since: float | None = None
 
     def read(self) -> dict[str, Any]:
         """Return its own pools, by priority; see Way."""
@@ -139,7 +158,8 @@ class CgminerWay:
                 raise NotPermitted(self._host, why)
         pools = [{"url": row.url, "user": row.user} for row in self._rows()]
         if not pools:
-            raise NotPermitted(self._host, "it has no pool of its own to return to")
+            why = f"it has no pool of its own to return to: give it one, or {BY_HAND}"
+            raise NotPermitted(self._host, why)
         return {"pools": pools}
 
     @property
@@ -167,10 +187,13 @@ class CgminerWay:
             # It switches to the first alive. Never switchpool: that would enable a disabled one.
             self._ask("poolpriority", ",".join(str(row.number) for row in order + ours))
         elif ours:
-            self._ask("removepool", str(ours[0].number))
+            self._remove(ours[0], theirs)
         else:
             return True
         return False
+
+    def close(self) -> None:
+        """Do nothing: each request has a connection of its own."""
 
     def _rows(self) -> list[_Row]:
         """Return its pools, by priority."""
@@ -180,6 +203,19 @@ class CgminerWay:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ProtocolError(f"{self._host}: its pools make no sense", reply.raw) from error
         return sorted((row for row in rows if row.url), key=lambda row: row.priority)
+
+    def _remove(self, ours: _Row, theirs: list[_Row]) -> None:
+        """Remove the bench pool, which a cgminer does not let go while no other is alive."""
+        try:
+            self._ask("removepool", str(ours.number))
+        except DeviceFault as error:
+            if any(row.alive for row in theirs):
+                raise
+            self._dead_since = self._dead_since or time.monotonic()
+            if time.monotonic() - self._dead_since < DEAD_S:
+                raise
+            why = f"{self._host}: its own pools are first again, and all dead: until one is alive"
+            raise OwnDead(f"{why}, it does not let the bench pool go") from error
 
     def _ask(self, command: str, parameter: str) -> None:
         """Change something. Raises DeviceFault where it is not done."""

@@ -1,6 +1,6 @@
 """WatchedMiner: a miner on somebody else's pool, and what it says that it hashes: no proof.
 
-Addresses: asic-api:HOST[:PORT].
+Addresses: asic-api:HOST[:PORT], PORT being that of its API; ?web=PORT of its pages.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hwkit.errors import DeviceLost, ProtocolError
+from hwkit.hashers.asic.asking import Ports
 from hwkit.hashers.asic.claims import Claims
 from hwkit.protocols import Basis, HasherSpec, Progress
 from hwkit.wire.tcp import endpoint
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from hwkit.protocols import Hasher, Probe
     from hwkit.work import Job
 
-API = 4028
+API, WEB = 4028, 80
 REPORT_S = 0.2
 LOST_S = 30.0  # without an answer
 INTERVAL_S = 1.0
@@ -39,9 +40,10 @@ class WatchedMiner:
 
     def __init__(self, address: Address) -> None:
         """Costs no I/O. Raises PlanError for an address that makes no sense."""
-        address.allow()
-        self._host, self._port = endpoint(address, API)
-        self._spec = HasherSpec(str(address), Basis.CLAIMED, f"asic:{self._host}:{self._port}")
+        address.allow("web")
+        self._host, port = endpoint(address, API)
+        self._ports = Ports(api=port, http=address.integer("web") or WEB)
+        self._spec = HasherSpec(str(address), Basis.CLAIMED, f"asic:{self._host}:{port}")
 
     @property
     def spec(self) -> HasherSpec:
@@ -53,7 +55,7 @@ class WatchedMiner:
 
         Raises DeviceLost when it does not answer for 30 s, ProtocolError when it does not count.
         """
-        claims = Claims(self._host, self._port, INTERVAL_S)
+        claims = Claims(self._host, self._ports, INTERVAL_S)
         claims.begin()
         counted = _Counted()
         heard = time.monotonic()

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from hwkit.errors import DeviceFault, NoDevice, NoDriver, NotPermitted, Unavailable
-from hwkit.hashers.asic.pools import CgminerWay, Way, is_privileged, until
+from hwkit.hashers.asic.pools import BY_HAND, CgminerWay, Way, is_privileged, until
 from hwkit.hashers.asic.pools_http import AxeosWay, BitmainWay
 from hwkit.wire import cgminer
 from hwkit.wire.credentials import credentials
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from hwkit.hashers.asic.restore import Pending
 
 USER = "root"  # whose page Bitmain's is, unless the credentials file says otherwise
-BY_HAND = "use --manual, and set its pool by hand"
 
 
 def choose(host: str, port: int, web: int) -> Way:
@@ -77,6 +76,8 @@ def put_back(
         done = until(lambda: way.toward_own(kept.own, kept.bench), way.patience_s, wait, stopped)
     except Refused as error:
         raise NotPermitted(kept.host, "it refuses user or password: credentials file") from error
+    finally:
+        way.close()
     if done:
         kept.forget()
     return done
@@ -90,6 +91,7 @@ def _axeos(host: str, web: int) -> Way | None:
     try:
         way.read()
     except DeviceFault:
+        way.close()
         return None
     return way
 

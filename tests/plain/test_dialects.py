@@ -337,6 +337,14 @@ def test_whatever_it_answers_nothing_breaks(data):
     json.dumps(told.to_json(), allow_nan=False)
 
 
+@pytest.mark.parametrize("name", ["avalon-new", "whatsminer-v2", "cgminer"])
+def test_depths_are_not_gone_into(name):
+    deep = b"[" * 400 + b"]" * 400
+    said = answers(name)
+    said |= {key: captures.answer(b'{"STATS":%s,"Msg":%s}' % (deep, deep), key) for key in said}
+    dialects()[read(name).dialect].read(said)
+
+
 def spoiled(data, value):
     """Replace something somewhere in a document by anything."""
     if not isinstance(value, (dict, list)) or not value or data.draw(some.integers(0, 4)) == 0:

@@ -149,6 +149,7 @@ class CgminerWay:
         self._host = host
         self._port = port
         self._dead_since: float | None = None
+        self._restarted = False
 
     def read(self) -> dict[str, Any]:
         """Return its own pools, by priority; see Way."""
@@ -205,7 +206,11 @@ class CgminerWay:
         return sorted((row for row in rows if row.url), key=lambda row: row.priority)
 
     def _remove(self, ours: _Row, theirs: list[_Row]) -> None:
-        """Remove the bench pool, which a cgminer does not let go while no other is alive."""
+        """Remove the bench pool, which a cgminer does not let go while no other is alive.
+
+        Restarted, it begins with its first one, alive or dead; of what it could lose by that, with
+        all of them dead, there is nothing.
+        """
         try:
             self._ask("removepool", str(ours.number))
         except DeviceFault as error:
@@ -214,10 +219,14 @@ class CgminerWay:
             self._dead_since = self._dead_since or time.monotonic()
             if time.monotonic() - self._dead_since < DEAD_S:
                 raise
+            if not self._restarted:
+                self._restarted, self._dead_since = True, None
+                self._ask("restart")
+                return
             why = f"{self._host}: its own pools are first again, and all dead: until one is alive"
             raise OwnDead(f"{why}, it does not let the bench pool go") from error
 
-    def _ask(self, command: str, parameter: str) -> None:
+    def _ask(self, command: str, parameter: str | None = None) -> None:
         """Change something. Raises DeviceFault where it is not done."""
         status = cgminer.ask(self._host, command, parameter, port=self._port).status
         if status is None or status.failed:

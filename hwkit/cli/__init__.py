@@ -66,7 +66,8 @@ def cli(context: click.Context) -> None:
 
     Without a command: look for devices and say what to type next.
     """
-    _announce_pending()
+    if context.invoked_subcommand != "asic":  # which is about to see to them
+        _announce_pending()
     if context.invoked_subcommand is None:
         from hwkit.cli.devices import overview  # noqa: PLC0415
 

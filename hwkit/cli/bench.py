@@ -33,7 +33,7 @@ from hwkit.cli.options import (
     until_interrupted,
     version_rolling_option,
 )
-from hwkit.cli.restoring import restored
+from hwkit.cli.restoring import by_hand, manual_option, restored
 from hwkit.errors import HwkitError, PlanError
 from hwkit.harness.plan import Plan, fraction, seconds
 from hwkit.protocols import Basis
@@ -78,6 +78,7 @@ EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
     "--beacon", metavar="HEADER", help="A recent block header (160 hex digits), likewise."
 )
 @click.option("--plan", "only_plan", is_flag=True, help="Say how long and how precise, and stop.")
+@manual_option
 @no_tune_option
 @retune_option
 @version_rolling_option
@@ -106,6 +107,7 @@ def command(
     *,
     confirm: bool,
     no_corrections: bool,
+    manual: bool,
     no_tune: bool,
     retune: bool,
     version_rolling: bool,
@@ -127,7 +129,7 @@ def command(
     --rig those that have meters of their own are measured at the same time.
     """
     bench = Bench(
-        addresses,
+        by_hand(addresses) if manual else addresses,
         meters,
         rig_file,
         {"inlet_c": inlet, "mains_v": mains},

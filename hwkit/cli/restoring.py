@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hwkit.errors import HwkitError
+from hwkit.errors import HwkitError, PlanError
 from hwkit.protocols import Restorable
 from hwkit.units import plain
 
@@ -16,7 +16,21 @@ if TYPE_CHECKING:
 
     from hwkit.protocols import Hasher
 
+manual_option = click.option(
+    "--manual", is_flag=True, help="Say what to set miners' pools to, and wait for you to do it."
+)
 SLOW = "a stock miner may need minutes; Ctrl-C again leaves it for `hwkit asic restore`"
+
+
+def by_hand(addresses: Sequence[str]) -> tuple[str, ...]:
+    """Return the addresses of --manual: those of miners that are fed say so."""
+    said = [
+        f"{each}{'&' if '?' in each else '?'}manual=1" if each.startswith("asic:") else each
+        for each in addresses
+    ]
+    if said == list(addresses):
+        raise PlanError("--manual: it is of asic:HOST, and none was given")
+    return tuple(said)
 
 
 @contextmanager

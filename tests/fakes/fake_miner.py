@@ -165,6 +165,7 @@ class FakeMiner:
             "switchpool": self.switchpool,
             "poolpriority": self.poolpriority,
             "removepool": self.removepool,
+            "restart": lambda _: self.reboot(),
         }
         if command not in changes:
             return status("E", 14, "Invalid command")

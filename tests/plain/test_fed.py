@@ -10,6 +10,7 @@ import pytest
 from fake_miner import FakeMiner
 
 from hwkit import plugins
+from hwkit.cli.restoring import by_hand
 from hwkit.errors import (
     DeviceFault,
     DeviceLost,
@@ -32,7 +33,7 @@ from hwkit.protocols import (
     Verdict,
 )
 from hwkit.sha256d import sha256d
-from hwkit.work import Target
+from hwkit.work import Share, Target
 
 PATIENCE_S = 60  # for what a busy machine may take its time with
 
@@ -215,6 +216,14 @@ def test_one_whose_pools_nobody_may_change_is_for_the_hand(find, miner):
     assert "addpool" not in miner.asked
 
 
+def test_one_that_answers_that_it_will_not_is_for_the_hand_too(find, miner, monkeypatch):
+    monkeypatch.setattr(miner, "addpool", lambda *_: int("no"))
+    hasher = find(f"asic:127.0.0.1:{miner.port}")
+    with pytest.raises(NotPermitted, match=r"addpool.*--manual"), reports(hasher) as run:
+        until(run, lambda _: False)
+    assert miner.asked.count("addpool") == 1
+
+
 def test_by_hand(find, miner, free_port):
     before = miner.state()
     hasher = find(f"asic:127.0.0.1:{miner.port}?manual=1&listen={free_port}")
@@ -256,6 +265,51 @@ def test_addresses_that_make_no_sense(address):
 def test_nobody_there(find, free_port):
     with pytest.raises(NoDevice, match="refused"):
         find(f"asic:127.0.0.1:{free_port}?web={free_port}").look()
+
+
+def test_manual_is_of_miners():
+    assert by_hand(["asic:h", "asic:h?wait=9", "cpu:portable"]) == (
+        "asic:h?manual=1",
+        "asic:h?wait=9&manual=1",
+        "cpu:portable",
+    )
+    with pytest.raises(PlanError, match="--manual"):
+        by_hand(["cpu:portable"])
+
+
+# The difficulty it gets.
+
+
+def good(count, difficulty):
+    """Shares as chance has them: their hashes spread evenly below the target."""
+    now, share = time.monotonic_ns(), Share(1, bytes(8), 0, 0, 0)
+    target = Target.from_difficulty(difficulty).value
+    return [
+        Submission(now, 1, share, Verdict.GOOD, digest=(target * n // count).to_bytes(32, "little"))
+        for n in range(1, count + 1)
+    ]
+
+
+def sent():
+    return [Assigned(1, Target.from_difficulty(1), time.monotonic_ns(), clean=True, connection=1)]
+
+
+def test_its_word_sets_the_difficulty_until_a_first_share_has_come():
+    steers = feeding.Steers(None)
+    assert steers.difficulty == 16  # of a terahash a second
+    assert steers.hear(sent(), 0.0) is None  # it has not begun, by its own word
+    assert steers.hear([], 200e12) == 4096
+    assert steers.hear(sent(), 220e12) is None  # about what it was
+    assert steers.hear(good(1, 4096), 900e12) is None  # by its shares alone from now on
+    assert steers.difficulty == 4096
+
+
+def test_shares_that_flood_are_not_waited_with():
+    steers = feeding.Steers(1e12)
+    assert steers.hear(sent(), None) is None
+    higher = steers.hear(good(feeding.MANY, 16), None)
+    assert higher is not None
+    assert higher > 16
 
 
 # Watched.

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from fake_miner import OWN, FakeMiner
+from scripted_pool import ScriptedPool
+from simulated import simulated_process
 
-from hwkit.errors import DeviceFault, NoDevice, NotPermitted, RecordError
-from hwkit.hashers.asic import pools, restore, ways
+from hwkit.errors import DeviceFault, NoDevice, NotPermitted, RecordError, Unavailable
+from hwkit.hashers.asic import asking, pools, restore, ways
 from hwkit.hashers.asic.pools import Bench, CgminerWay
 from hwkit.wire import cgminer
 
@@ -214,6 +216,7 @@ def test_one_that_cannot_leave_the_bench_pool_stays_on_the_list(miner, state, mo
         with pytest.raises(DeviceFault, match="all dead"):
             ways.put_back(pending)
     assert len(files(state)) == 1
+    assert "restart" in miner.asked  # which helps a real one
     miner.pools[0]["enabled"] = miner.pools[1]["enabled"] = True
     (left,) = restore.abandoned()
     ways.put_back(left)
@@ -350,11 +353,81 @@ def test_killed(state, reboots):
             kill(miner, state, random.Random(f"{reboots} {seed}"))
 
 
+# Each of these is a process, and so is the miner, whose power may be cut as well.
+
+SIMULATED = {
+    "cgminer": ["--dialect", "cgminer"],
+    "bfgminer": ["--dialect", "bfgminer"],
+    "reboots": ["--reboot-on-pool-change", "--reboot-takes", "2s"],
+    "forgets": ["--forget"],
+    "axeos": ["--dialect", "axeos", "--reboot-takes", "2s"],
+    "bitmain": ["--dialect", "bitmain", "--reboot-takes", "4s"],
+}
+
+
 @pytest.mark.soak
-@pytest.mark.parametrize("reboots", ["never", "change", "forget"])
-def test_killed_again_and_again(state, reboots):
-    with FakeMiner(reboots=reboots, away_s=0.5) as miner:
-        for _ in range(20):
-            seed = random.randrange(1 << 32)
-            print("seed", seed)
-            kill(miner, state, random.Random(seed))
+@pytest.mark.parametrize("kind", SIMULATED)
+def test_killed_ten_times(kind, state, credentials, tmp_path):
+    credentials(user="root", password="simulated")
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    draw = random.Random(seed)
+    kept = tmp_path / "miner.json"
+    with ScriptedPool() as one, ScriptedPool() as two:
+        own = [f"--pool={one.own('owner.one')}", f"--pool={two.own('owner.two')}"]
+        flags = [*SIMULATED[kind], "--state", kept, *own]
+        with simulated_process(*flags) as miner:
+            ports = miner.api_port, miner.web_port or 1
+            before = settled(kept, *ports)
+        flags += ["--api-port", ports[0], "--web-port", ports[1] if ports[1] > 1 else 0]
+        for _ in range(10):
+            with simulated_process(*flags) as miner:
+                killed_somehow(miner, ports, state, draw)
+            with simulated_process(*flags):  # its power may have been cut: it is on again
+                done = subprocess.run(
+                    [HWKIT, "asic", "restore"], capture_output=True, text=True, check=False
+                )
+                assert done.returncode == 0, done.stderr
+                assert settled(kept, *ports) == before
+                assert not any(state.glob("*.json"))
+
+
+def settled(kept, api_port, web_port):
+    """What the miner keeps of its pools, once it answers."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            asking.Miner("127.0.0.1", asking.Ports(api=api_port, http=web_port)).read()
+            return json.loads(kept.read_text())
+        except (DeviceFault, Unavailable, OSError, ValueError):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def killed_somehow(miner, ports, state, draw):
+    """Bench it, and end bench, or miner, or both at a random moment."""
+    address = f"asic:127.0.0.1:{ports[0]}?web={ports[1]}"
+    bench = subprocess.Popen(
+        [HWKIT, "bench", address, "--time", "300s", "--store", state.parent / "store"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + PATIENCE_S
+    while not any(state.glob("*.json")) and bench.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(draw.uniform(0, 6))
+    how = draw.choice(["interrupt", "kill", "power", "both"])
+    print(how)
+    if how in {"power", "both"}:
+        miner.kill()
+    if how in {"kill", "both"}:
+        bench.kill()
+    elif how == "interrupt":
+        bench.send_signal(signal.SIGINT)
+    else:
+        bench.send_signal(signal.SIGINT)
+        time.sleep(2)
+        bench.send_signal(signal.SIGINT)  # it will not wait for a miner that is off
+    bench.communicate(timeout=600)

@@ -26,11 +26,19 @@ BY_HAND = "use --manual, and set its pool by hand"
 SHARED = {"Balance", "Load Balance", "Rotate"}  # strategies that keep serving the other pools
 
 
+class Unwilling(DeviceFault):
+    """It answers that it will not."""
+
+
+class ByHand(NotPermitted):
+    """Its pools cannot be changed from here."""
+
+
 class OwnDead(DeviceFault):
     """Its own pools are back in their order, and none is alive: the bench pool stays the last."""
 
 
-FINAL = (cgminer.Denied, Refused, NoDriver, OwnDead)  # faults that no repetition will cure
+FINAL = (cgminer.Denied, Refused, NoDriver, ByHand, OwnDead)  # faults that no repetition will cure
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +157,7 @@ class CgminerWay:
         self._host = host
         self._port = port
         self._dead_since: float | None = None
+        self._restarted = False
 
     def read(self) -> dict[str, Any]:
         """Return its own pools, by priority; see Way."""
@@ -169,12 +178,15 @@ class CgminerWay:
     def toward_bench(self, own: Mapping[str, Any], bench: Bench) -> bool:  # noqa: ARG002
         """Add the bench pool, then put it first; see Way."""
         ours = [row for row in self._rows() if bench.is_at(row.url)]
-        if not ours:
-            self._ask("addpool", f"{bench.url},{bench.user},x")
-        elif ours[0].priority or not ours[0].enabled:
-            self._ask("switchpool", str(ours[0].number))
-        else:
-            return True
+        try:
+            if not ours:
+                self._ask("addpool", f"{bench.url},{bench.user},x")
+            elif ours[0].priority or not ours[0].enabled:
+                self._ask("switchpool", str(ours[0].number))
+            else:
+                return True
+        except Unwilling as error:
+            raise ByHand(self._host, f"{error}: {BY_HAND}") from error
         return False
 
     def toward_own(self, own: Mapping[str, Any], bench: Bench) -> bool:
@@ -205,24 +217,32 @@ class CgminerWay:
         return sorted((row for row in rows if row.url), key=lambda row: row.priority)
 
     def _remove(self, ours: _Row, theirs: list[_Row]) -> None:
-        """Remove the bench pool, which a cgminer does not let go while no other is alive."""
+        """Remove the bench pool, which a cgminer does not let go while no other is alive.
+
+        Restarted, it begins with its first one, alive or dead; of what it could lose by that, with
+        all of them dead, there is nothing.
+        """
         try:
             self._ask("removepool", str(ours.number))
-        except DeviceFault as error:
+        except Unwilling as error:
             if any(row.alive for row in theirs):
                 raise
             self._dead_since = self._dead_since or time.monotonic()
             if time.monotonic() - self._dead_since < DEAD_S:
                 raise
+            if not self._restarted:
+                self._restarted, self._dead_since = True, None
+                self._ask("restart")
+                return
             why = f"{self._host}: its own pools are first again, and all dead: until one is alive"
             raise OwnDead(f"{why}, it does not let the bench pool go") from error
 
-    def _ask(self, command: str, parameter: str) -> None:
-        """Change something. Raises DeviceFault where it is not done."""
+    def _ask(self, command: str, parameter: str | None = None) -> None:
+        """Change something. Raises Unwilling where it says that it has not."""
         status = cgminer.ask(self._host, command, parameter, port=self._port).status
         if status is None or status.failed:
             said = plain((status and status.message) or "no reason given")
-            raise DeviceFault(f"{self._host}: {command}: {said}")
+            raise Unwilling(f"{self._host}: {command}: {said}")
 
 
 def is_privileged(host: str, port: int) -> bool:

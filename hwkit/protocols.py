@@ -99,7 +99,7 @@ class Progress:
     # Of a miner that is fed or watched, in order: what it was sent, what it sent in, what it told.
     # Good submissions are credited where `shares` has them, too, each at its arrival. Such reports
     # come by the clock, never because a share came: a window that ends with one counts too much.
-    events: tuple[Assigned | Submission | Link | Probe, ...] = ()
+    events: tuple[MinerEvent, ...] = ()
 
 
 @runtime_checkable
@@ -321,6 +321,9 @@ class Link:
     what: str  # connected, agent, authorized, answered, closed, refused
     words: str = ""  # the agent's or user's name, the peer's address, the reason
     took_ns: int | None = None  # of an answer to our question: from asking to its arrival
+
+
+MinerEvent = Assigned | Submission | Link | Probe  # what a report tells beside its work
 
 
 class RunSink(Protocol):

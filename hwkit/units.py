@@ -19,6 +19,11 @@ class Figure:
     hi: float
     unit: str
 
+    @classmethod
+    def bare(cls, value: float, unit: str) -> Self:
+        """Return a value for which no interval can speak."""
+        return cls(value, value, value, unit)
+
     @property
     def U(self) -> float:  # noqa: N802 - the symbol of the GUM (JCGM 100:2008)
         """The expanded uncertainty: half the width of the 95 % interval."""
@@ -30,7 +35,12 @@ class Figure:
         return self.U / abs(self.value) if self.value else math.inf
 
     def __str__(self) -> str:
-        """Show value and uncertainty to the same decimal, as in '25.61 ± 0.12 MH/s'."""
+        """Show value and uncertainty to the same decimal, as in '25.61 ± 0.12 MH/s'.
+
+        Where nothing was seen, the upper bound.
+        """
+        if self.lo == self.value == 0 < self.hi:
+            return f"at most {show(self.hi, self.unit)}"
         scale, prefix = prefixed(max(abs(self.value), self.U)) if self.scales else (1.0, "")
         value, U = self.value / scale, self.U / scale  # noqa: N806
         decimals = _decimals(U if U > 0 else abs(value) / 1000)

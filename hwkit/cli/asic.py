@@ -5,11 +5,14 @@ from __future__ import annotations
 import click
 
 from hwkit.cli.asic_restore import command as restore
+from hwkit.cli.asic_scan import command as scan
+from hwkit.cli.asic_show import capture, show
 
 
 @click.group("asic")
 def command() -> None:
-    """Give miners back what a run that died has left changed."""
+    """Find miners, show what one says of itself, keep its answers, give it its pools back."""
 
 
-command.add_command(restore)
+for each in (scan, show, capture, restore):
+    command.add_command(each)

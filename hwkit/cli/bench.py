@@ -36,6 +36,7 @@ from hwkit.cli.options import (
 from hwkit.cli.restoring import restored
 from hwkit.errors import HwkitError
 from hwkit.harness.plan import Plan, fraction, seconds
+from hwkit.protocols import Basis
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 600.0  # for a precision that was asked for without a time
 METERED_PATIENCE_S = 3600.0
+FED_PATIENCE_S = 6 * 3600.0
 VERDICT = {0: "PASS", 1: "FAIL"}  # anything else: it was not measured to its end
 EXIT = {"complete": 0, "unproven": 1, "interrupted": 130}
 
@@ -116,6 +118,10 @@ def command(
     hashed again, and random stretches are scanned again by another kernel. cpu:auto is the kernel
     that a short measurement finds fastest, on each type of core; null measures the harness itself.
 
+    A miner (asic:HOST) is fed by hwkit's own pool, and its rate inferred from shares, each hashed
+    again: for 10 minutes and to ±5 % (--quick), or for 2 hours to ±1 % (--standard). One that
+    claims a rate and delivers no share fails.
+
     With --meter devices are measured one after another, each without a pause, for 5 minutes and to
     ±3 % of J/TH (--quick), or for 30 minutes to ±1 % once power has settled (--standard). With
     --rig those that have meters of their own are measured at the same time.
@@ -139,15 +145,19 @@ def command(
     if time_s is not None:
         given["time_s"] = time_s
     elif precision is not None and preset is None:
-        given["time_s"] = METERED_PATIENCE_S if bench.meters else PATIENCE_S
+        given["time_s"] = _patience_s(bench)
     plan = Plan.preset(
-        preset or "quick", **{key: value for key, value in given.items() if value is not None}
+        preset or "quick",
+        bench.basis,
+        **{key: value for key, value in given.items() if value is not None},
     )
     if time_s is not None or precision is not None:
         plan = plan.with_precision(precision)  # a time alone is used up
     asked = precision is not None or preset is not None  # the default may be out of reach
     foreseen = bench.foresee(plan, expect, store, asked=asked, corrected=not no_corrections)
-    estimate = plan.estimate([hasher.spec.name for hasher in bench.hashers], bench.chain)
+    estimate = plan.estimate(
+        [hasher.spec.name for hasher in bench.hashers], bench.chain, bench.basis
+    )
     lines = [plain(line) for line in (estimate, *(each.text for each in foreseen))]
     if only_plan:
         if as_json:
@@ -181,6 +191,12 @@ def command(
     sys.exit(exit_code(session.entries) or max((each.exit_code for each in faults), default=0))
 
 
+def _patience_s(bench: Bench) -> float:
+    if bench.basis is not Basis.COUNTED:
+        return FED_PATIENCE_S
+    return METERED_PATIENCE_S if bench.meters else PATIENCE_S
+
+
 def _say_picked(spec: HasherSpec) -> None:
     """Say which kernel cpu:auto has picked, for which cores, and by what rates."""
     if "picked_by" not in spec.details:
@@ -197,7 +213,9 @@ def _say_picked(spec: HasherSpec) -> None:
 def exit_code(entries: list[Entry]) -> int:
     """Return the exit code of a session: wrong before faulty before interrupted before done."""
     wrong = [entry.error for entry in entries if isinstance(entry.error, HwkitError)]
-    if any(entry.state == "unproven" for entry in entries):
+    if any(
+        entry.state == "unproven" or (entry.summary and entry.summary.failed) for entry in entries
+    ):
         return 1
     if wrong:
         return min(error.exit_code for error in wrong)

@@ -19,6 +19,7 @@ from hwkit.harness.metering import Sampled
 from hwkit.harness.setup import Setup
 from hwkit.harness.surroundings import surroundings
 from hwkit.harness.wiring import Wiring
+from hwkit.protocols import Basis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -83,6 +84,11 @@ class Bench:
     def names(self) -> list[str]:
         """The meters, as a plan names them."""
         return [meter.spec.name for meter in self.meters]
+
+    @property
+    def basis(self) -> Basis:
+        """What the hashes stand on of the hasher of which least is known."""
+        return max((hasher.spec.basis for hasher in self.hashers), key=list(Basis).index)
 
     @property
     def chain(self) -> int:

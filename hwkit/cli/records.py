@@ -11,6 +11,7 @@ import click
 from hwkit.cli.options import json_option, print_json, store_option
 from hwkit.errors import NotPermitted, PlanError, RecordError
 from hwkit.harness.plan import beside
+from hwkit.protocols import Basis
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def list_(store: str | None, *, as_json: bool) -> None:
                     "device": row.device,
                     "state": row.state,
                     "hashrate_h_s": row.hashrate_h_s,
+                    "basis": row.basis,
                     "work": row.work,
                 }
                 for row in listed
@@ -47,7 +49,8 @@ def list_(store: str | None, *, as_json: bool) -> None:
         return
     for row in listed:
         rate = "-" if row.hashrate_h_s is None else show(row.hashrate_h_s, "H/s")
-        rate = f"{rate:>12}{beside(row.work)}"
+        basis = "" if row.basis in {None, Basis.COUNTED} else f", {row.basis}"
+        rate = f"{rate:>12}{basis}{beside(row.work)}"
         click.echo(f"{row.id}  {plain(row.device):<16} {rate}  {plain(row.state)}")
     if not listed:
         click.echo("No records yet. Next: hwkit bench --quick", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ from hwkit.harness.wall import WallClock
 from hwkit.harness.wiring import Wiring
 from hwkit.hashers import probes
 from hwkit.hashers.kernel import KernelHasher
-from hwkit.protocols import CreditedShare, Probe
+from hwkit.protocols import Assigned, Basis, CreditedShare, Link, Probe, Verdict
+from hwkit.units import plain
 from hwkit.work import Target
 
 if TYPE_CHECKING:
@@ -24,12 +26,14 @@ if TYPE_CHECKING:
 
     from hwkit.errors import HwkitError
     from hwkit.harness.audit import Auditor
+    from hwkit.harness.delivered import Delivered
     from hwkit.harness.figures import Summary
     from hwkit.harness.metering import Sampled
     from hwkit.harness.surroundings import Surroundings
     from hwkit.harness.turn import Turn
-    from hwkit.protocols import Audit, Hasher, RunSink, Window
+    from hwkit.protocols import Audit, Hasher, MinerEvent, RunSink, Window
     from hwkit.prove import Proof
+    from hwkit.units import Figure
     from hwkit.work import Job
 
 MIN_WINDOWS = 10  # before an interval is trusted to stop a run
@@ -52,6 +56,8 @@ class Entry:
     run: RunSink | None = None
     facts: dict[str, Any] = field(default_factory=dict)  # what its record opened with
     job: Job | None = None
+    delivered: Delivered | None = None  # of a miner that is fed or watched
+    at_work: bool = False  # it has a job: from then on it warms up
     windows: list[Window] = field(default_factory=list)
     audits: list[Audit] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
@@ -114,9 +120,35 @@ class Entry:
         for at, share in turn.shares:
             self.run.share(CreditedShare(len(self.windows), at, share))
         self.windows.append(turn.window)
+        if self.delivered is not None:
+            self.delivered.close(turn.window, turn.shares)
         self.hashes += turn.window.hashes
         self.shares += turn.window.shares
         self.measured_s += (turn.window.closed - turn.window.opened) / 1e9
+
+    @property
+    def counts(self) -> bool:
+        """Are its hashes counted, and not inferred from shares or claimed?"""
+        return self.hasher.spec.basis is Basis.COUNTED
+
+    def hear(self, events: Sequence[MinerEvent]) -> None:
+        """Put what a miner was sent, sent in and told into the record."""
+        assert self.run is not None  # noqa: S101 - it is measuring
+        for event in events:
+            if isinstance(event, Assigned):
+                self.at_work = True
+                self.run.assigned(event)
+            elif isinstance(event, Probe):
+                if not self.windows:  # how it warms up; a run of days is not to fill the memory
+                    self.probes.append(event)
+                self.run.probe(event)
+            elif isinstance(event, Link):
+                self.run.event(event.at, _told(event))
+            elif event.verdict is not Verdict.GOOD:  # those are among the shares
+                self.run.submission(event)
+            if self.delivered is not None:
+                self.delivered.hear(event)
+        self.keep_readings()
 
     def audit(self, job: Job, turn: Turn, index: int, draw: random.Random) -> None:
         """Scan stretches of a window again. Raises WrongHash where the hits differ."""
@@ -136,7 +168,7 @@ class Entry:
     def refuse_unlikely(self) -> None:
         """Raise ProtocolError where the shares contradict the hashes counted."""
         assert self.job is not None  # noqa: S101 - it is measuring
-        if fault := share_count_fault(self.hashes, self.shares, self.job.target):
+        if self.counts and (fault := share_count_fault(self.hashes, self.shares, self.job.target)):
             raise ProtocolError(fault, b"")
 
     def probe(self) -> None:
@@ -184,11 +216,13 @@ class Entry:
     def is_precise(self, precision: float | None) -> bool:
         """Is the interval narrow enough?"""
         due = len(self.windows) >= self.look_at
-        if not due or (precision is None and not self.sampled):
+        if not due or (precision is None and not self.sampled and self.counts):
             return False
-        summary = self.look()  # with meters in any case: the live line shows it
+        summary = self.look()  # in one go in any case: the live line shows it
         figure = None if summary is None else summary.headline
-        return precision is not None and figure is not None and figure.relative <= precision
+        if precision is None or figure is None:
+            return False
+        return 0 < figure.relative <= precision  # of what is claimed nobody knows how precise it is
 
     @property
     def power_now_w(self) -> float | None:
@@ -204,15 +238,23 @@ class Entry:
 
     def left_s(self, time_s: float, precision: float | None) -> float | None:
         """Return how long it has to go, by what it has shown; None: it has shown too little."""
-        if self.summary is None or not self.summary.metered:
+        if self.summary is None or (self.counts and not self.summary.metered):
             return None
         rest = max(time_s - self.measured_s, 0.0)
+        if not self.summary.metered:
+            return self._left_by_shares(self.summary.headline, rest, precision)
         found = self.summary.metered[0].efficiency
         if found is None or precision is None:
             return rest
         looked_s = found.energy.time_s
         left = time_left(found.budget, precision, looked_s)
         return rest if left is None else min(max(left + looked_s - self.measured_s, 0.0), rest)
+
+    def _left_by_shares(self, rate: Figure | None, rest: float, precision: float | None) -> float:
+        """Return how long until the rate is so precise: its variance falls as shares come in."""
+        if rate is None or precision is None or not 0 < rate.relative < math.inf:
+            return rest
+        return min(max(self.measured_s * ((rate.relative / precision) ** 2 - 1), 0.0), rest)
 
     def summarise(self) -> Summary:
         """Compute the figures from what there is."""
@@ -226,6 +268,7 @@ class Entry:
             self.job.target if self.job else CALIBRATION,
             probes=self.probes,
             metered=[(each.spec, each.between(since, until)) for each in self.sampled],
+            delivered=self.delivered,
             **conditions(self.facts),
         )
         return self.summary
@@ -240,6 +283,13 @@ class Entry:
         return facts
 
 
+def _told(link: Link) -> str:
+    """Return what happened to a connection, as it stands among the events."""
+    who = "a stranger" if link.connection is None else f"connection {link.connection}"
+    took = "" if link.took_ns is None else f" ({link.took_ns / 1e6:.1f} ms)"
+    return plain(f"{who}: {link.what}{link.words and f' {link.words}'}{took}")
+
+
 def partners_of(entry: Entry) -> Partners | None:
     """Return the work of the others in the time in which all worked; None while there is none."""
     everyone = [list(each.windows) for each in (entry, *entry.partners)]
@@ -252,8 +302,7 @@ def partners_of(entry: Entry) -> Partners | None:
     work = []
     for other, windows in zip(entry.partners, everyone[1:], strict=True):
         assert other.run is not None  # noqa: S101 - it has windows
-        assert other.job is not None  # noqa: S101 - likewise
         basis = other.hasher.spec.basis
-        done = work_within(windows, basis, other.job.target, opened, closed)
+        done = work_within(windows, basis, opened, closed)
         work.append((other.run.id, done))
     return Partners(opened, closed, tuple(work))

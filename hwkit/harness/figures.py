@@ -11,6 +11,7 @@ from hwkit.errors import Unmeasurable
 from hwkit.harness import caveats
 from hwkit.harness.circumstances import held_back, of_the_place
 from hwkit.harness.correction import Correction
+from hwkit.harness.inferred import infer
 from hwkit.harness.result import Partners, Result, results
 from hwkit.harness.statistics import (
     Interval,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from hwkit.harness.caveats import Caveat
+    from hwkit.harness.delivered import Delivered
     from hwkit.protocols import Audit, MeterSpec, Probe, Reading, Window
     from hwkit.work import Target
 
@@ -52,6 +54,12 @@ class Summary:
     caveats: tuple[Caveat, ...]
     metered: tuple[Result, ...] = ()  # of each meter or sum, as they were named
     surroundings: dict[str, Any] = field(default_factory=dict)  # as they were sampled
+    delivered: dict[str, Any] = field(default_factory=dict)  # of a miner: what was seen and told
+
+    @property
+    def failed(self) -> Caveat | None:
+        """What makes a measurement that was done a FAIL."""
+        return next((c for c in self.caveats if isinstance(c, caveats.NothingDelivered)), None)
 
     @property
     def headline(self) -> Figure | None:
@@ -70,6 +78,8 @@ class Summary:
         }
         if self.surroundings:
             document["surroundings"] = self.surroundings
+        if self.delivered:
+            document["delivered"] = self.delivered
         if self.metered:
             document["metered"] = [result.to_json() for result in self.metered]
         return document
@@ -98,6 +108,7 @@ def summarise(
     partners: Partners | None = None,
     nominal_v: float | None = None,
     card: bool = False,
+    delivered: Delivered | None = None,
 ) -> Summary:
     """Compute every figure and caveat from the rows alone. Without hashes there is no hashrate.
 
@@ -105,7 +116,8 @@ def summarise(
     `cores`, of `core_types`; `quota` is how many processors' worth of time there is. Each is None
     where it is unknown. `metered` are the meters with their readings, `idle` the stretches in which
     they watched the device idle, `unsettled` why a warm-up ended that had to, `probes` what a card
-    or a sensor told beside; the rest is as results() takes it.
+    or a sensor told beside, `delivered` what a miner that is fed or watched has shown and said; the
+    rest is as results() takes it.
     """
     counts = {
         "windows": len(windows),
@@ -122,7 +134,6 @@ def summarise(
         metered,
         windows,
         basis,
-        target,
         idle=idle,
         corrections=corrections,
         day=day,
@@ -132,6 +143,14 @@ def summarise(
     )
     around = sampled(probes)
     of_meters = [caveat for result in seen for caveat in result.caveats()]
+    if delivered is not None:
+        inferred = infer(windows, delivered, basis)
+        figures = inferred.figures | _energetic(seen)
+        found = [*inferred.caveats, *_short_of(precision, figures), *of_meters]
+        if unsettled is not None:
+            found.append(caveats.NotSettled(unsettled))
+        told = inferred.told
+        return Summary(figures, counts, None, audit, tuple(found), tuple(seen), around, told)
     if counts["hashes"] == 0:
         return Summary(_energetic(seen), counts, None, audit, tuple(of_meters), tuple(seen), around)
     rate = _interval([wall_rate(window) for window in windows])
@@ -165,6 +184,15 @@ def summarise(
         tuple(seen),
         around,
     )
+
+
+def _short_of(precision: float | None, figures: dict[str, Figure]) -> list[Caveat]:
+    """Say where a miner's J/TH, or without it its hashrate, is less precise than was asked for."""
+    named = ("efficiency", "group_efficiency", "hashrate")
+    headline = next((figures[name] for name in named if name in figures), None)
+    reached = 0.0 if headline is None else headline.relative
+    short = precision is not None and precision < reached < math.inf
+    return [caveats.Imprecise(precision or 0.0, reached)] if short else []
 
 
 def _energetic(seen: Sequence[Result]) -> dict[str, Figure]:

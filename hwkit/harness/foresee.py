@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hwkit.errors import PlanError
 from hwkit.harness.efficiency import HASHES_PER_DIFFICULTY, Budget
 from hwkit.harness.energy import class_u
-from hwkit.harness.plan import duration, percent
+from hwkit.harness.plan import FED_SHARES_PER_S, duration, percent
 from hwkit.harness.reach import Conditions, reachable, time_for
 from hwkit.protocols import Accuracy, Basis
 from hwkit.units import show
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from hwkit.harness.plan import Plan
     from hwkit.protocols import HasherSpec, MeterSpec
 
-SHARES_PER_S = 100.0  # that a session asks of a device whose hashes are inferred from them
 LARGE_W = 1e9  # where no step and no part of a range matters
 _AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([kMGTPE]?)(W|H/s)", re.ASCII)
 _PREFIX = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
@@ -127,7 +126,7 @@ def _conditions(
     """Return what is known; of what is not, the best that it can be."""
     rate = rate or 1e15
     counted = device.basis is Basis.COUNTED
-    difficulty = None if counted else rate / SHARES_PER_S / HASHES_PER_DIFFICULTY
+    difficulty = None if counted else rate / FED_SHARES_PER_S / HASHES_PER_DIFFICULTY
     return Conditions(spec, power_w or LARGE_W, rate, difficulty)
 
 

@@ -1,4 +1,7 @@
-"""Metered runs: windows that follow each other, of one device or of a group on a shared meter."""
+"""Runs in one go, metered or of a miner that is fed: windows that follow each other.
+
+Of one device, or of a group on a shared meter.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +108,8 @@ class Unit:
         def take(turn: Turn) -> bool:
             entry.probe()
             entry.keep(turn)
-            turns.append(turn)
+            if entry.auditor is not None:
+                turns.append(turn)
             entry.store_readings()
             run.commit()
             entry.refuse_unlikely()
@@ -119,6 +123,7 @@ class Unit:
             take,
             ready=partial(self._watch.ready, entry),
             beside=entry.keep_readings,
+            hear=entry.hear,
             lag_s=self._sight.lag_s,
         )
 

@@ -6,10 +6,12 @@ import math
 import re
 import secrets
 from dataclasses import asdict, dataclass, field, replace
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import PlanError
 from hwkit.harness.steady import Gate
+from hwkit.protocols import Basis
 from hwkit.work import Header, Job, Target
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 TURN_S = 0.25
 TURN_COST_S = 0.08  # starting, reporting once before the window opens, auditing, committing
 USUAL_SPREAD = 0.03  # of windows on a machine that does other things too
+FED_EXTRANONCE2 = 4  # bytes: some miners work with no other size (docs/stratum-quirks.md)
 NONCES_ONLY, VERSION_ROLLING = "nonces only", "version rolling"  # unlike work, so never ranked
 _UNITS_S = {"ms": 0.001, "s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 
@@ -32,6 +35,15 @@ METERED: dict[str, dict[str, Any]] = {
     "standard": {"time_s": 1800.0, "precision": 0.01, "warmup_s": 60.0, "settle": True},
     "accept": {"time_s": 86400.0, "precision": None, "warmup_s": 60.0, "settle": True},
 }
+# A miner that is fed gives about ten shares a second, and takes minutes to come and to warm up.
+FED: dict[str, dict[str, Any]] = {
+    "quick": {"time_s": 600.0, "precision": 0.05, "warmup_s": 60.0},
+    "standard": {"time_s": 7200.0, "precision": 0.01, "warmup_s": 600.0},
+    "accept": {"time_s": 86400.0, "precision": None, "warmup_s": 600.0},
+}
+FED_SHARES_PER_S = (
+    10.0  # that the bench pool begins with; it asks for more while that costs nothing
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +78,15 @@ class Plan:
         self.job(0xFFFFFFFF, Target(1))  # a challenge or beacon that makes no job is refused here
 
     @classmethod
-    def preset(cls, name: str, **changes: Any) -> Self:  # noqa: ANN401
-        """Return 'quick', 'standard' or 'accept', with changes; with meters they take longer."""
-        presets = METERED if changes.get("meters") else PRESETS
-        return cls(**{**presets[name], **changes})
+    def preset(cls, name: str, basis: Basis = Basis.COUNTED, **changes: Any) -> Self:  # noqa: ANN401
+        """Return 'quick', 'standard' or 'accept', with changes.
+
+        With meters they take longer, and for a miner that shows its rate by shares still longer.
+        """
+        preset = dict((METERED if changes.get("meters") else PRESETS)[name])
+        if basis is not Basis.COUNTED:
+            preset |= FED[name]
+        return cls(**{**preset, **changes})
 
     def with_precision(self, precision: float | None) -> Self:
         """Return the plan with another precision; None runs its whole time."""
@@ -80,7 +97,7 @@ class Plan:
         """What kind of work it measures: only like is ranked against like."""
         return VERSION_ROLLING if self.version_rolling else NONCES_ONLY
 
-    def job(self, ntime: int, target: Target, entry: int = 0) -> Job:
+    def job(self, ntime: int, target: Target, entry: int = 0, basis: Basis = Basis.COUNTED) -> Job:
         """Return the job that this plan's seed, challenge and beacon make for its n-th hasher.
 
         No two hashers of a session work on the same headers.
@@ -92,15 +109,20 @@ class Plan:
             challenge=self.challenge,
             beacon=None if self.beacon is None else Header.from_hex(self.beacon),
             version_rolling=self.version_rolling,
+            extranonce2_size=8 if basis is Basis.COUNTED else FED_EXTRANONCE2,
         )
 
-    def estimate(self, names: Sequence[str], chain: int | None = None) -> str:
+    def estimate(
+        self, names: Sequence[str], chain: int | None = None, basis: Basis = Basis.COUNTED
+    ) -> str:
         """Say how long it will take for these hashers and what precision can be reached.
 
-        With meters: of so many in a `chain` one works after another, all of them unless it is told.
+        In one go, with meters or of a miner: of so many in a `chain` one works after another, all
+        of them unless it is told. `basis` is that of the least known.
         """
-        if self.meters:
-            return self._metered_estimate(names, len(names) if chain is None else chain)
+        if self.meters or basis is not Basis.COUNTED:
+            said = self._estimate_in_one_go(names, len(names) if chain is None else chain)
+            return f"{said} {self._by_shares()}" if basis is Basis.SHARES else said
         turns = math.ceil(self.time_s / self.turn_s)
         longest_s = len(names) * (self.warmup_s + TURN_COST_S + turns * (self.turn_s + TURN_COST_S))
         # The spread of a normal sample is 1.2816 standard deviations, its median worse than its
@@ -116,31 +138,49 @@ class Plan:
             f"Windows that spread {percent(USUAL_SPREAD)} allow about ±{percent(reach)}."
         )
 
-    def _metered_estimate(self, names: Sequence[str], chain: int) -> str:
+    def _by_shares(self) -> str:
+        """Say how long precision takes: n shares give a rate to 1.96 / sqrt(n), 95 %."""
+        said = []
+        for precision in sorted({self.precision or 0.05, 0.01}, reverse=True):
+            shares = shares_for(precision)
+            takes = duration(shares / FED_SHARES_PER_S)
+            said.append(f"±{percent(precision)} of the rate takes {shares:,} shares, {takes}")
+        return f"At {FED_SHARES_PER_S:g} shares a second {', and '.join(said)}."
+
+    def _estimate_in_one_go(self, names: Sequence[str], chain: int) -> str:
         gate = Gate()
         warm_s = gate.most_s if self.settle else self.warmup_s
         longest_s = chain * (warm_s + self.time_s + 2 * self.idle_s)
         least = (
             f" after {duration(gate.least_s)} to {duration(gate.most_s)} of warm-up"
             if self.settle
-            else ""
+            else f" after {duration(self.warmup_s)} of warm-up" * (not self.meters)
         )
         early = (
             ""
             if self.precision is None
-            else f", less where J/TH is known to ±{percent(self.precision)}"
+            else f", less where {self._headline} is known to ±{percent(self.precision)}"
         )
         each = " each" * (len(names) > 1)
         who = (" and then " if chain == len(names) else " and ").join(names)
         return (
             f"{who} for {duration(self.time_s)}{least}{each}"
-            f"{beside(self.work)}, by {', '.join(self.meters)}: "
+            f"{beside(self.work)}{', by ' * bool(self.meters)}{', '.join(self.meters)}: "
             f"at most {duration(longest_s)}{early}."
         )
+
+    @property
+    def _headline(self) -> str:
+        return "J/TH" if self.meters else "the rate"
 
     def to_json(self) -> dict[str, Any]:
         """Return every field."""
         return asdict(self) | {"meters": list(self.meters)}
+
+
+def shares_for(precision: float) -> int:
+    """Return how many shares of one difficulty give a rate to this fraction, 95 %."""
+    return round((NormalDist().inv_cdf(0.975) / precision) ** 2)
 
 
 def beside(work: str) -> str:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from hwkit.harness.wiring import Sum
     from hwkit.protocols import MeterSpec, Reading, Window
     from hwkit.units import Figure
-    from hwkit.work import Target
 
     Metered = Sequence[tuple[MeterSpec, Sequence[Reading]]]
 
@@ -128,7 +127,6 @@ def results(
     metered: Metered,
     windows: Sequence[Window],
     basis: Basis,
-    target: Target,
     *,
     idle: Sequence[tuple[int, int]] = (),
     corrections: Mapping[str, Correction] | None = None,
@@ -157,7 +155,7 @@ def results(
         some = [by_name[name] for _, name in total]
         parts = _parts(total, by_name, opened, closed, corrections)
         seen = _added(parts)
-        work = work_within(windows, basis, target, seen.opened, seen.closed)
+        work = work_within(windows, basis, seen.opened, seen.closed)
         if of_group and partners is not None:
             work = Work.together([work, *(each for _, each in partners.work)])
         alone = not of_group or partners is not None
@@ -192,11 +190,9 @@ def doubted(
     return tuple(found)
 
 
-def work_within(
-    windows: Sequence[Window], basis: Basis, target: Target, opened: int, closed: int
-) -> Work:
+def work_within(windows: Sequence[Window], basis: Basis, opened: int, closed: int) -> Work:
     """Return the work of the energy's own window: a person reads a counter when they do."""
-    hashes = shares = 0.0
+    hashes = shares = squares = largest = 0.0
     cut_s = 0.0
     for window in windows:
         inside = min(window.closed, closed) - max(window.opened, opened)
@@ -205,10 +201,14 @@ def work_within(
             cut_s = max(cut_s, (window.closed - window.opened) / 1e9)
         hashes += part * window.hashes
         shares += part * window.shares
+        if window.shares:  # of one difficulty, but in the window in which it changed
+            each = window.hashes / window.shares
+            squares += part * window.shares * each**2
+            largest = max(largest, each)
     if basis is Basis.COUNTED:
         return Work.counted(round(hashes), cut_s)
     if basis is Basis.SHARES:
-        return Work.of_shares([float(target.difficulty)] * round(shares), cut_s)
+        return Work(hashes, basis, round(shares), squares, largest, cut_s)
     return Work.claimed(hashes)
 
 

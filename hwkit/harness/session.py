@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import hwkit
 from hwkit.errors import DeviceFault, PlanError, WrongHash
 from hwkit.harness.audit import auditor_for
+from hwkit.harness.delivered import Delivered
 from hwkit.harness.entry import CALIBRATION, Entry
 from hwkit.harness.figures import wall_rate
 from hwkit.harness.host import host_facts, host_identity, place
@@ -135,12 +136,11 @@ class Session:
 
     def _turns(self, group: list[Entry]) -> None:
         """Let the entries take turns, one round after another, until each is done."""
-        if self._metering is not None:
-            for unit in units(group):
-                self._measure_metered(unit)
-            return
+        in_one_go = [entry for entry in group if self._metering is not None or not entry.counts]
+        for unit in units(in_one_go):
+            self._measure_in_one_go(unit)
         for number in count():
-            active = [entry for entry in group if entry.state == "measuring"]
+            active = [e for e in group if e.state == "measuring" and e not in in_one_go]
             enough = self._enough is not None and self._enough(self)
             for entry in self._random.sample(active, len(active)):
                 if self._stop.is_set():
@@ -184,6 +184,9 @@ class Session:
     def _open(self, entry: Entry) -> None:
         """Warm up, find the rate, and open the record with a job that fits it."""
         entry.state = "warming"
+        if not entry.counts:  # whoever feeds it knows what it can take, and it warms up on record
+            self._begin(entry, CALIBRATION)
+            return
         job = self.plan.job(int(time.time()), CALIBRATION, entry.number)
         began = time.monotonic()
         rates = [0.0]
@@ -209,8 +212,14 @@ class Session:
                 return
         if rates[-1]:
             target = Target(min(MAX_TARGET, int((1 << 256) * SHARES_PER_S / rates[-1])))
-        # Anew: after a long warm-up the job is to be of the run's own time.
-        entry.job = self.plan.job(int(time.time()), target, entry.number)
+        self._begin(entry, target)
+
+    def _begin(self, entry: Entry, target: Target) -> None:
+        """Open the record, with a job of its own time: a warm-up may have been long."""
+        basis = entry.hasher.spec.basis
+        entry.job = self.plan.job(int(time.time()), target, entry.number, basis)
+        if not entry.counts:
+            entry.delivered = Delivered(entry.job)
         entry.facts = self._facts(entry, entry.job)
         entry.run = self._sink.open(entry.facts, host_identity())
         entry.state = "measuring"
@@ -236,8 +245,8 @@ class Session:
         if why := self._done(entry):
             self._finish(entry, "complete", why)
 
-    def _measure_metered(self, unit: list[Entry]) -> None:
-        """Measure one device, or a group on a shared meter, in one go."""
+    def _measure_in_one_go(self, unit: list[Entry]) -> None:
+        """Measure one device, or a group on a shared meter, without a pause."""
         unit = [entry for entry in unit if entry.state == "measuring"]
         if not unit or self._stop.is_set():
             return

@@ -162,6 +162,13 @@ def gamma_quantile(p: float, shape: float) -> float:
     return (lo + hi) / 2
 
 
+def chi_squared_below(x: float, freedom: int) -> float:
+    """Return P(chi-squared of so many degrees of freedom <= x)."""
+    # Far above its mean it is 1 to a double's last bit, and the series would grow long.
+    mean, deviation = freedom, math.sqrt(2 * freedom)
+    return 1.0 if x > mean + 50 * deviation + 100 else _gamma_cdf(x / 2, freedom / 2)
+
+
 @cache
 def student_t(freedom: int, confidence: float = 0.95) -> float:
     """Return the two-sided quantile of Student's t (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""

@@ -10,28 +10,43 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from hwkit.errors import ProtocolError, WrongHash
-from hwkit.protocols import Basis
+from hwkit.protocols import Assigned, Basis, Submission, Verdict
 from hwkit.sha256d import sha256d
 from hwkit.work import NONCES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from fractions import Fraction
+
     from hwkit.protocols import Progress, Span
-    from hwkit.work import Job, Share
+    from hwkit.work import Job, Share, Target
 
 T = TypeVar("T")
+REMEMBERED = 1 << 19  # shares, against those reported twice: as many as the bench pool has, 45 MB
+ROLLED_AHEAD_S = 7200  # by how much a miner may roll nTime ahead of the clock: consensus
 
 
 @dataclass(slots=True)
 class Tally:
-    """Takes the reports of one turn on one job: re-hashes shares, checks that nonces add up."""
+    """Takes the reports of one turn on one job: re-hashes shares, checks that nonces add up.
+
+    Of a miner that is fed it is many jobs, each with the target that it was sent at.
+    """
 
     job: Job
     basis: Basis
     started: int = field(default_factory=time.monotonic_ns)
-    shares: list[tuple[int, Share]] = field(default_factory=list)  # with the report's time
+    # With the report's time; of a miner that is fed, with that of their arrival.
+    shares: list[tuple[int, Share]] = field(default_factory=list)
     spans: list[tuple[int, Span]] = field(default_factory=list)
-    _seen: set[Share] = field(default_factory=set)
+    _assigned: dict[int, Target] = field(default_factory=dict)  # by the job's serial
+    _seen: dict[int, set[bytes]] = field(default_factory=dict)  # likewise: hashes, cut to 8 bytes
+    _remembered: int = 0
     _last: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin with the job, whose shares count at its own target."""
+        self._assigned[self.job.serial] = self.job.target
 
     def take(self, progress: Progress) -> None:
         """Credit one report. Raises WrongHash for a false share, ProtocolError for a false report.
@@ -42,10 +57,15 @@ class Tally:
             raise ProtocolError(f"a report is stamped {progress.at}, out of its time", b"")
         if (progress.busy_ns or 0) < 0:
             raise ProtocolError(f"{progress.busy_ns} ns of work reported", b"")
-        self._last = progress.at
+        after, self._last = self._last, progress.at
+        arrived = self._heard(progress)
         for share in progress.shares:
             self._credit(share)
-            self.shares.append((progress.at, share))
+            # Never before the last report: a window up to it may be closed.
+            arrived[share] = max(arrived.get(share, progress.at), after + 1)
+        self.shares += sorted(
+            ((arrived[share], share) for share in progress.shares), key=itemgetter(0)
+        )
         if self.basis is Basis.COUNTED:
             if not all(self._possible(span) for span in progress.scanned):
                 raise ProtocolError("nonces reported that the job does not have", b"")
@@ -92,6 +112,37 @@ class Tally:
         spans = _between(self.spans, opened, closed)
         return _between(self.shares, opened, closed), [span for _, span in spans]
 
+    def worth(self, shares: Iterable[Share]) -> int:
+        """Return the hashes that shares stand for, each at the target its job was sent with."""
+        works: dict[int, Fraction] = {}
+        total = 0.0
+        for share in shares:
+            work = works.get(share.serial) or self._assigned[share.serial].work
+            works[share.serial] = work
+            total += float(work)
+        return round(total)
+
+    def forget(self) -> None:
+        """Let go of the shares so far: what is fed may run for days, and has no close()."""
+        self.shares.clear()
+
+    def _heard(self, progress: Progress) -> dict[Share, int]:
+        """Note which jobs were sent; return when the good shares arrived."""
+        arrived: dict[Share, int] = {}
+        for event in progress.events:
+            if event.at > progress.at:
+                raise ProtocolError(f"an event is stamped {event.at}, after its report", b"")
+            if isinstance(event, Assigned):
+                if self._assigned.setdefault(event.serial, event.target) != event.target:
+                    raise ProtocolError(f"job {event.serial} was sent at two targets", b"")
+            elif isinstance(event, Submission) and event.verdict is Verdict.GOOD:
+                if event.share is None:
+                    raise ProtocolError("a submission is good, and has no share", b"")
+                arrived[event.share] = event.at
+        if not arrived.keys() <= set(progress.shares):
+            raise ProtocolError("a good share is not among the shares of its report", b"")
+        return arrived
+
     def _possible(self, span: Span) -> bool:
         """Are these nonces of this job?"""
         return (
@@ -107,17 +158,28 @@ class Tally:
         return (span.group is not None) != self.job.version_rolling
 
     def _credit(self, share: Share) -> None:
-        if share.serial != self.job.serial:
+        if share.serial not in self._assigned:
             raise self._wrong("a share of another job", share)
-        if not self.job.target.is_met_by(sha256d(self.job.header(share))):
+        digest = sha256d(self.job.header(share))
+        if not self._assigned[share.serial].is_met_by(digest):
             raise self._wrong("a false share", share)
-        if share in self._seen:
+        if self.basis is not Basis.COUNTED:
+            ahead = share.ntime - time.time()
+            if share.ntime < self.job.ntime or ahead > ROLLED_AHEAD_S:
+                raise self._wrong("a share whose nTime lies before its job, or far ahead", share)
+        seen = self._seen.setdefault(share.serial, set())
+        if digest[:8] in seen:
             raise self._wrong("a share reported twice", share)
-        self._seen.add(share)
+        seen.add(digest[:8])
+        self._remembered += 1
+        while self._remembered > REMEMBERED and len(self._seen) > 1:  # the oldest jobs are over
+            oldest = next(iter(self._seen))
+            self._remembered -= len(self._seen.pop(oldest))
+            del self._assigned[oldest]
 
     def _wrong(self, what: str, share: Share) -> WrongHash:
         header = self.job.header(share)
-        target = f"{self.job.target.value:064x}"
+        target = f"{self._assigned.get(share.serial, self.job.target).value:064x}"
         return WrongHash(what, header, share.nonce, sha256d(header)[::-1].hex(), f"<= {target}")
 
 

@@ -13,12 +13,12 @@ from hwkit.errors import DeviceFault, DeviceLost, DeviceTimeout, WrongHash
 from hwkit.harness.tally import Tally
 from hwkit.hashers import native, topology
 from hwkit.hashers.kernel import KernelHasher
-from hwkit.protocols import Window
+from hwkit.protocols import Basis, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from hwkit.protocols import Hasher, Progress, Span
+    from hwkit.protocols import Hasher, MinerEvent, Progress, Span
     from hwkit.work import Job, Share
 
 P = ParamSpec("P")
@@ -59,13 +59,15 @@ def run_windows(
     number: int = 0,
     ready: Callable[[], bool] = lambda: True,
     beside: Callable[[], None] = lambda: None,
+    hear: Callable[[Sequence[MinerEvent]], None] = lambda _: None,
     lag_s: float = 0.0,
 ) -> None:
     """Let a hasher work on a job, and give windows that follow each other to `take`.
 
     The first opens when `ready` says so, each closes `window_s` seconds later, all at the hasher's
     own reports; `take` returns whether another is wanted. The hasher then works on for `lag_s`, so
-    that a meter sees the last one's end. `beside` is called at each report. Raises WrongHash or
+    that a meter sees the last one's end. `hear` gets what a report tells beside its work, before
+    the window that it closes; `beside` is called after each report. Raises WrongHash or
     ProtocolError for what the tally does not believe, DeviceTimeout for silence, DeviceLost for a
     hasher that ends by itself, DeviceFault for anything else that it raises; and what ours raise.
     """
@@ -90,6 +92,7 @@ def run_windows(
             ours(take),
             ready=ours(ready),
             beside=ours(beside),
+            hear=ours(hear),
             lag_ns=round(lag_s * 1e9),
         )
     except (DeviceFault, WrongHash):
@@ -109,6 +112,7 @@ def _follow(
     *,
     ready: Callable[[], bool],
     beside: Callable[[], None],
+    hear: Callable[[Sequence[MinerEvent]], None],
     lag_ns: int,
 ) -> None:
     """Run the hasher to its end, which is `lag_ns` after the last window wanted."""
@@ -117,6 +121,8 @@ def _follow(
     with _ended(hasher.run(job, end), end) as reports:
         for progress in reports:
             listener.hear(progress)
+            if progress.events:
+                hear(progress.events)
             if last is None and (listener.is_open or ready()):
                 turn = listener.turn(progress)
                 if turn is not None and not give(turn):
@@ -148,8 +154,14 @@ class _Listener:
     def is_open(self) -> bool:
         return self._opened is not None
 
+    @property
+    def _counts(self) -> bool:
+        return self.tally.basis is Basis.COUNTED
+
     def hear(self, progress: Progress) -> None:
         self.tally.take(progress)
+        if not self.is_open and not self._counts:
+            self.tally.forget()
         # By the reports' times, which the tally has found possible: on a busy machine it may be
         # the listener who is late.
         if progress.at - self._heard > SILENCE_S * 1e9:
@@ -178,18 +190,26 @@ class _Listener:
         late = time.monotonic_ns() - progress.at - self._lag
         closed = progress.at + late if late > LATE_NS else progress.at
         shares, spans = self.tally.between(self._from, progress.at)
+        if not self._counts:  # late as we may be, they lie between the edges that are written
+            shares = [(min(max(at, self._opened + 1), closed), share) for at, share in shares]
+            self.tally.forget()
         busy = [each.busy_ns for each in self._counted if each.busy_ns is not None]
         window = Window(
             round=self._number,
             opened=self._opened,
             closed=closed,
-            hashes=sum(each.hashes or 0 for each in self._counted),
+            hashes=self._hashes([share for _, share in shares]),
             busy_ns=sum(busy) if len(busy) == len(self._counted) else None,
             shares=len(shares),
             clock_hz=self._clock_hz,
         )
         self._open(progress.at, closed)
         return Turn(window, shares, spans)
+
+    def _hashes(self, shares: Sequence[Share]) -> int:
+        if self.tally.basis is Basis.SHARES:
+            return self.tally.worth(shares)
+        return sum(each.hashes or 0 for each in self._counted)
 
     def _open(self, stamped: int, opened: int) -> None:
         self._from, self._opened, self._counted = stamped, opened, []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hwkit.errors import PlanError
 from hwkit.harness.result import doubted
 from hwkit.harness.steady import Gate, Warmth, steadiness
+from hwkit.protocols import Basis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,8 +70,10 @@ class Watch:
         """
         with self._lock:
             if entry is not None:
-                self._working.add(entry.number)
                 entry.probe()
+                # A miner that is fed has first to be led to the pool, and may reboot for that.
+                if entry.hasher.spec.basis is not Basis.SHARES or entry.at_work:
+                    self._working.add(entry.number)
             if self.why:
                 return True  # another of the group has failed: nobody is to wait for it
             if len(self._working) < len(self._entries):
@@ -113,6 +116,8 @@ class Watch:
     def _power(self, now: int) -> list[tuple[int, float]]:
         """Return the power of the first sum: at each reading, with the last of its other meters."""
         names = {each.spec.name: each for each in self._sight.sampled}
+        if not names:
+            return []
         total = self._entries[0].wiring.sums[0] if self._entries else ((1, next(iter(names))),)
         since = max(self._begun or now, now - round(Gate().trailing_s * 1e9))
         watts = sorted(

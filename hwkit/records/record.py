@@ -6,11 +6,15 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import RecordError
+from hwkit.harness.delivered import Delivered
 from hwkit.harness.figures import conditions, summarise
 from hwkit.harness.metering import spec_from_json
+from hwkit.protocols import Basis
 from hwkit.records.differences import work_of
 from hwkit.records.rows import READERS, Row, decode, encode, read_json
 from hwkit.records.shape import refuse_misshapen
@@ -19,10 +23,10 @@ from hwkit.units import Figure
 from hwkit.work import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from hwkit.harness.figures import Summary
-    from hwkit.protocols import Reading
+    from hwkit.protocols import CreditedShare, Reading, Window
 
 _ID = re.compile(r"[0-9A-Za-z._-]{1,80}")
 
@@ -113,18 +117,44 @@ def summary_of(document: dict[str, Any], chunks: dict[str, list[Chunk]]) -> Summ
             READERS[kind](row) for chunk in chunks.get(kind, []) for row in decode(kind, chunk.data)
         ]
 
+    job = Job.from_json(document["job"])
+    windows: list[Window] = read("windows")
     readings: dict[str, list[Reading]] = {}
     for meter, reading in read("readings"):
         readings.setdefault(meter, []).append(reading)
     specs = map(spec_from_json, document.get("meters", []))
+    delivered = None
+    if document["device"]["basis"] != Basis.COUNTED:
+        delivered = _delivered(job, windows, chunks)
     return summarise(
-        read("windows"),
+        windows,
         read("audits"),
-        Job.from_json(document["job"]).target,
+        job.target,
         probes=read("probes"),
         metered=[(spec, readings.get(spec.name, [])) for spec in specs],
+        delivered=delivered,
         **conditions(document),
     )
+
+
+def _delivered(job: Job, windows: list[Window], chunks: dict[str, list[Chunk]]) -> Delivered:
+    """Return what a miner has shown and told, from its rows; there may be millions."""
+
+    def each(kind: str) -> Iterator[Any]:
+        for chunk in chunks.get(kind, []):
+            yield from map(READERS[kind], decode(kind, chunk.data))
+
+    found = Delivered(job)
+    for event in (*each("assigned"), *each("submissions"), *each("probes")):
+        found.hear(event)
+    by_window = groupby(each("shares"), attrgetter("window"))
+    number, some = next(by_window, (len(windows), iter(())))
+    for place, window in enumerate(windows):
+        shares: Iterable[CreditedShare] = some if number == place else ()
+        found.close(window, ((credited.at, credited.share) for credited in shares))
+        if number == place:
+            number, some = next(by_window, (len(windows), iter(())))
+    return found
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -12,9 +12,18 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import RecordError
-from hwkit.protocols import Audit, CreditedShare, Probe, Reading, Window
+from hwkit.protocols import (
+    Assigned,
+    Audit,
+    CreditedShare,
+    Probe,
+    Reading,
+    Submission,
+    Verdict,
+    Window,
+)
 from hwkit.records.shape import is_number
-from hwkit.work import Share
+from hwkit.work import Share, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
 Types = frozenset[type]
 _WHOLE, _WHOLE_OR_NONE = Types({int}), Types({int, type(None)})
 _NUMBER_OR_NONE, _TEXT, _LIST = Types({int, float, type(None)}), Types({str}), Types({list})
+_TEXT_OR_NONE, _FLAG = Types({str, type(None)}), Types({bool})
 COLUMNS: dict[str, dict[str, Types]] = {
     "windows": {
         "round": _WHOLE,
@@ -40,6 +50,27 @@ COLUMNS: dict[str, dict[str, Types]] = {
         "ntime": _WHOLE,
         "version": _WHOLE,
         "nonce": _WHOLE,
+    },
+    # Jobs that a miner was sent, and the target of each, as 64 hex digits.
+    "assigned": {
+        "at": _WHOLE,
+        "serial": _WHOLE,
+        "target": _TEXT,
+        "clean": _FLAG,
+        "connection": _WHOLE,
+    },
+    # Shares that were refused; those credited stand under "shares".
+    "submissions": {
+        "at": _WHOLE,
+        "connection": _WHOLE,
+        "verdict": _TEXT,
+        "took_ns": _WHOLE_OR_NONE,
+        "serial": _WHOLE_OR_NONE,
+        "extranonce2": _TEXT_OR_NONE,
+        "ntime": _WHOLE_OR_NONE,
+        "version": _WHOLE_OR_NONE,
+        "nonce": _WHOLE_OR_NONE,
+        "raw": _TEXT_OR_NONE,
     },
     "audits": {
         "window": _WHOLE,
@@ -147,6 +178,29 @@ def from_share(credited: CreditedShare) -> Row:
     )
 
 
+def from_assigned(assigned: Assigned) -> Row:
+    """Return a job that was sent as a row."""
+    target = f"{assigned.target.value:064x}"
+    return (assigned.at, assigned.serial, target, assigned.clean, assigned.connection)
+
+
+def from_submission(submission: Submission) -> Row:
+    """Return a refused share as a row; its hash follows from it."""
+    share, raw = submission.share, submission.raw
+    parts: Row = (None,) * 5
+    if share is not None:
+        rolled = share.extranonce2.hex()
+        parts = (share.serial, rolled, share.ntime, share.version, share.nonce)
+    return (
+        submission.at,
+        submission.connection,
+        submission.verdict.value,
+        submission.took_ns,
+        *parts,
+        None if raw is None else raw.hex(),
+    )
+
+
 def from_audit(audit: Audit) -> Row:
     """Return an audit as a row."""
     return (
@@ -184,6 +238,22 @@ def to_share(row: Row) -> CreditedShare:
     )
 
 
+def to_assigned(row: Row) -> Assigned:
+    """Return the job that was sent of a row."""
+    at, serial, target, clean, connection = row
+    return Assigned(serial, Target(int(target, 16)), at, clean, connection)
+
+
+def to_submission(row: Row) -> Submission:
+    """Return the refused share of a row."""
+    at, connection, verdict, took_ns, serial, extranonce2, ntime, version, nonce, raw = row
+    share = None
+    if serial is not None:
+        share = Share(serial, bytes.fromhex(extranonce2), ntime, version, nonce)
+    came = None if raw is None else bytes.fromhex(raw)
+    return Submission(at, connection, share, Verdict(verdict), took_ns, raw=came)
+
+
 def to_audit(row: Row) -> Audit:
     """Return the audit of a row."""
     window, serial, extranonce2, first, count, hits, group = row
@@ -205,6 +275,8 @@ def to_probe(row: Row) -> Probe:
 READERS: dict[str, Callable[[Row], Any]] = {
     "windows": to_window,
     "shares": to_share,
+    "assigned": to_assigned,
+    "submissions": to_submission,
     "audits": to_audit,
     "readings": to_reading,
     "probes": to_probe,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hwkit.records import rows
@@ -11,7 +12,15 @@ from hwkit.records.record import Chunk, Record
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hwkit.protocols import Audit, CreditedShare, Probe, Reading, Window
+    from hwkit.protocols import (
+        Assigned,
+        Audit,
+        CreditedShare,
+        Probe,
+        Reading,
+        Submission,
+        Window,
+    )
     from hwkit.records.store import Store
 
 
@@ -40,6 +49,14 @@ class StoredRun:
     def share(self, share: CreditedShare) -> None:
         """Add a credited share."""
         self._add("shares", rows.from_share(share))
+
+    def assigned(self, assigned: Assigned) -> None:
+        """Add a job that was sent."""
+        self._add("assigned", rows.from_assigned(assigned))
+
+    def submission(self, submission: Submission) -> None:
+        """Add a share that was refused."""
+        self._add("submissions", rows.from_submission(submission))
 
     def audit(self, audit: Audit) -> None:
         """Add an audit."""
@@ -94,5 +111,8 @@ class StoredRun:
             if kind in tails:
                 pending.append((kind, len(full), tails[kind]))
         self._store.append(self.id, pending, seal)
+        for kind, number, chunk in pending:  # a document vouches by digest: days would fill memory
+            if number < len(self._full[kind]):
+                self._full[kind][number] = replace(chunk, data=b"")
         self._written = {kind: len(full) for kind, full in self._full.items()}
         self._changed.clear()

@@ -74,8 +74,8 @@ class Store:
 
     def listing(self) -> list[Listed]:
         """Return all records, oldest first."""
-        names = ("id", "began", "device", "hashrate_h_s", "state", "digest", "owner", "touched")
-        kept = (RECORD.c[name] for name in names)
+        searched = ("id", "began", "device", "basis", "hashrate_h_s", "state")
+        kept = (RECORD.c[name] for name in (*searched, "digest", "owner", "touched"))
         query = sa.select(*kept, tables.ROLLED.label("rolled")).order_by(RECORD.c.id)
 
         def look() -> list[tuple[str, Any]]:
@@ -87,7 +87,7 @@ class Store:
         if any(_has_gone(state, row) for state, row in found):
             found = look()
         return [
-            Listed(row.id, row.began, row.device, state, row.hashrate_h_s, _work(row))
+            Listed(row.id, row.began, row.device, state, row.hashrate_h_s, _work(row), row.basis)
             for state, row in found
         ]
 
@@ -220,6 +220,7 @@ class Listed:
     state: str
     hashrate_h_s: float | None
     work: str
+    basis: str | None
 
 
 def default_url() -> str:

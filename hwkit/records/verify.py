@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 HANDFUL = 1000  # hashes that nobody would forge
 LEAST_EXPECTED = 4  # shares: one window of a device that is given about 100 a second has 20
+MADE_UP = 1e-9  # what has a smaller probability no honest run will show
 CLOCK_SLACK_S = 5  # between making a job and opening its record, on one machine
 WORDS = {"finding", "advice", "text", "dominant"}
 ROUNDING = 1e-9  # mathematical libraries differ in the last bits of a logarithm
@@ -162,12 +163,12 @@ def _shares(record: Record) -> str:
     # A miner may roll nTime, from the job's on and as far ahead as consensus takes.
     clock = record.document["clock"]
     latest = [_at_s(clock, window.closed) + ROLLED_AHEAD_S for window in windows]
-    limit = job.target.value
+    limits = _limits(record, job)
     rolled_versions = job.version_rolling or record.document["device"]["basis"] != Basis.COUNTED
     counted = [0] * len(windows)
     seen = array("Q")
     header_under, from_bytes = job.header_under, int.from_bytes
-    number, last, root = -1, (-1, ""), b""
+    number, last, root, limit, since = -1, (-1, ""), b"", 0, 0
     for number, (index, at, serial, rolled, ntime, version, nonce) in enumerate(
         record.rows("shares")
     ):
@@ -175,9 +176,12 @@ def _shares(record: Record) -> str:
             raise RecordError(f"share {number} lies outside its window")
         if (serial, rolled) != last:
             last, root = (serial, rolled), job.merkle_root(serial, bytes.fromhex(rolled))
+            limit, since = limits(serial)
         digest = sha256d(header_under(root, ntime, version, nonce))
         if not job.ntime <= ntime <= latest[index]:
             raise RecordError(f"share {number}: its nTime lies before the job or far ahead")
+        if at < since:
+            raise RecordError(f"share {number} came before its job was sent")
         if from_bytes(digest, "little") > limit:
             raise RecordError(f"share {number} (nonce {nonce:#010x}) does not meet the target")
         if version != job.version and not rolled_versions:
@@ -186,16 +190,54 @@ def _shares(record: Record) -> str:
         counted[index] += 1
     if len(set(seen)) != len(seen):
         raise RecordError("a share stands there twice")
+    _refuse_miscounted(windows, counted)
+    return f"{number + 1} shares hashed again"
+
+
+def _refuse_miscounted(windows: list[Window], counted: list[int]) -> None:
     for place, (count, window) in enumerate(zip(counted, windows, strict=True)):
         if count != window.shares:
             raise RecordError(f"window {place} states {window.shares} shares and has {count}")
-    return f"{number + 1} shares hashed again"
+
+
+def _limits(record: Record, job: Job) -> Callable[[int], tuple[int, int]]:
+    """Return what tells, by its serial, what a job's shares must meet, and from when on they can.
+
+    Raises RecordError for a job sent at two targets, and where it is asked for one never sent.
+    """
+    if record.document["device"]["basis"] == Basis.COUNTED:
+        return lambda _: (job.target.value, 0)
+    sent = {job.serial: (job.target.value, 0)}
+    for each in record.read("assigned"):
+        target = each.target.value
+        if sent.setdefault(each.serial, (target, each.at))[0] != target:
+            raise RecordError(f"job {each.serial} was sent at two targets")
+
+    def limits(serial: int) -> tuple[int, int]:
+        if serial not in sent:
+            raise RecordError(f"a share is of job {serial}, which was never sent")
+        return sent[serial]
+
+    return limits
+
+
+def _crowd(document: dict[str, Any]) -> str:
+    """Hold hashes against targets: those of a target made up afterwards lie just below it."""
+    spread = document.get("delivered", {}).get("spread")
+    if spread is None:
+        return "not counted: nothing to hold the shares against"
+    # Massart's bound of a one-sided distance (Annals of Probability 18, 1990).
+    if math.exp(-2 * spread["shares"] * spread["crowded"] ** 2) < MADE_UP:
+        raise RecordError(
+            f"{spread['shares']} shares crowd just below their targets, which chance does not do"
+        )
+    return f"{spread['shares']} shares lie below their targets as chance has it"
 
 
 def _share_count(record: Record) -> str:
     document = record.document
     if document["device"]["basis"] != Basis.COUNTED:
-        return "not counted: nothing to hold the shares against"
+        return _crowd(document)
     windows: list[Window] = list(record.read("windows"))
     hashes = sum(window.hashes for window in windows)
     shares = sum(window.shares for window in windows)
@@ -270,7 +312,8 @@ def _job(record: Record) -> str:
     document = record.document
     job = Job.from_json(document["job"])
     plan = Plan(**document["plan"])
-    if plan.job(job.ntime, job.target, document.get("entry", 0)).roll(job.serial) != job:
+    basis = Basis(document["device"]["basis"])
+    if plan.job(job.ntime, job.target, document.get("entry", 0), basis).roll(job.serial) != job:
         raise RecordError("the job is not the one that the plan's seed makes")
     work = document["device"].get("work", NONCES_ONLY)
     if work != plan.work:

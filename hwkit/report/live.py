@@ -64,9 +64,10 @@ class Live:
         for name in ("device", "hashrate", "windows", "state"):
             table.add_column(name, justify="left" if name in {"device", "state"} else "right")
         for entry in entries:
-            rates = [wall_rate(window) for window in entry.windows[-RECENT:]]
-            rate = show(median(rates), "H/s") if rates else "-"
-            table.add_row(entry.name, rate, str(len(entry.windows)), entry.state)
+            basis = "" if entry.counts else f" ({entry.hasher.spec.basis})"
+            table.add_row(
+                entry.name, f"{_rate(entry)}{basis}", str(len(entry.windows)), entry.state
+            )
         lines = energy_lines(self._session)
         return Group(table, *map(Text, lines)) if lines else table
 
@@ -95,6 +96,17 @@ def _energy(entry: Entry, plan: Plan) -> str:
     if entry.power_now_w is not None:
         said.append(f"{show(entry.power_now_w, 'W')} now")
     return f"{entry.name}: {', '.join(said)}" if said else ""
+
+
+def _rate(entry: Entry) -> str:
+    """Return the rate of the last windows: where shares tell it, each holds but a few of them."""
+    recent = entry.windows[-RECENT:]
+    if not recent:
+        return "-"
+    if entry.counts:
+        return show(median(map(wall_rate, recent)), "H/s")
+    hashes = sum(window.hashes for window in recent)
+    return show(hashes * 1e9 / (recent[-1].closed - recent[0].opened), "H/s")
 
 
 def _share(entry: Entry, time_s: float) -> float:

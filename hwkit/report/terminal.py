@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hwkit.harness.plan import beside, percent
+from hwkit.protocols import Basis
 from hwkit.report.block import energy_rows
+from hwkit.report.delivered import delivered_rows
 from hwkit.units import Figure, plain, show
 
 if TYPE_CHECKING:
@@ -88,7 +91,10 @@ def record_card(record: Record) -> None:
     for name, text in _device_rows(device["details"]):
         row(name, text)
     for name, figure in sorted(record.figures.items(), key=_place):
-        row(name.replace("_", " "), f"{figure} ({percent(figure.relative)}){work}")
+        if name != "claim_gap":  # which has a line of its own, below
+            row(
+                name.replace("_", " "), f"{_shown(figure)}{_relative(figure)}{work}{_basis(record)}"
+            )
     counts, audit = document["counts"], document["audit"]
     row(
         "counted",
@@ -96,11 +102,14 @@ def record_card(record: Record) -> None:
     )
     for name, text in energy_rows(document):
         row(name, text)
-    missing = audit["missing_at_most"]
-    bound = "" if missing is None else f"; leaves out at most {percent(missing)} (95 %)"
-    asked = "hashes" if work else "nonces"
-    row("audited", f"{audit['hits']} hits in {audit['nonces']:,} {asked}{bound}")
-    row("proof", document["proof"]["verdict"] if document["proof"] else "none")
+    for name, text in delivered_rows(document):
+        row(name, text)
+    if device["basis"] == Basis.COUNTED:
+        missing = audit["missing_at_most"]
+        bound = "" if missing is None else f"; leaves out at most {percent(missing)} (95 %)"
+        asked = "hashes" if work else "nonces"
+        row("audited", f"{audit['hits']} hits in {audit['nonces']:,} {asked}{bound}")
+        row("proof", document["proof"]["verdict"] if document["proof"] else "none")
     cpu = host["cpu"]
     virtual = {True: ", virtual", False: "", None: ""}[cpu["virtual"]]
     row("host", f"{cpu['model']}, {cpu['usable']} processors{virtual}")
@@ -140,12 +149,13 @@ def _under_the_table(console: Console, records: Sequence[Record]) -> None:
 
 
 def _result_block(console: Console, record: Record) -> None:
-    """Print what a J/TH stands on: boundary, instrument, work, window."""
+    """Print what a figure stands on: shares and claims, boundary, instrument, work, window."""
     document = record.document
-    if not document.get("metered"):
+    rows = [*delivered_rows(document), *energy_rows(document)]
+    if not rows:
         return
     console.print(plain(f"{document['device']['name']}:"))
-    for name, text in energy_rows(document):
+    for name, text in rows:
         console.print(plain(f"  {name:<10} {text}"), soft_wrap=True, highlight=False)
 
 
@@ -173,9 +183,30 @@ def _figure(name: str) -> Callable[[Record], str]:
         figure = record.figures.get(name)
         if figure is None:
             return "-"
-        return str(figure) if figure.scales else str(figure).removesuffix(f" {figure.unit}")
+        return _shown(figure) if figure.scales else str(figure).removesuffix(f" {figure.unit}")
 
     return cell
+
+
+def _shown(figure: Figure) -> str:
+    """Show a figure; what nobody has an interval for, as what is claimed, without one."""
+    return str(figure) if figure.U else show(figure.value, figure.unit)
+
+
+def _relative(figure: Figure) -> str:
+    """Return the interval as a part of the value, where it has both."""
+    return f" ({percent(figure.relative)})" if 0 < figure.relative < math.inf else ""
+
+
+def _basis(record: Record) -> str:
+    """Return what stands beside a figure whose hashes were not counted."""
+    basis = record.document["device"]["basis"]
+    return "" if basis == Basis.COUNTED else f", {basis}"
+
+
+def _gap(record: Record) -> str:
+    figure = record.figures.get("claim_gap")
+    return "-" if figure is None else f"{100 * figure.value:+.1f} ± {100 * figure.U:.1f} %"
 
 
 def _spread(record: Record) -> str:
@@ -186,6 +217,8 @@ def _spread(record: Record) -> str:
 COLUMNS: dict[str, Callable[[Record], str]] = {
     "kernel": lambda record: record.document["device"]["name"],
     "hashrate": _figure("hashrate"),
+    "basis": lambda record: record.document["device"]["basis"],
+    "claim gap": _gap,
     "work": lambda record: record.work,
     "spread": _spread,
     "per CPU second": _figure("hashrate_per_cpu_second"),
@@ -207,7 +240,9 @@ def _columns(records: Sequence[Record], width: int) -> dict[str, list[str]]:
         shown.pop("state", None)
     if not any(beside(record.work) for record in records):
         shown.pop("work", None)
-    for name in ("power", "J/TH"):
+    if not any(map(_basis, records)):
+        del shown["basis"]
+    for name in ("power", "J/TH", "claim gap"):
         if all(cell == "-" for cell in shown[name]):
             del shown[name]
     for name in DISPENSABLE:

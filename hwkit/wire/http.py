@@ -59,8 +59,17 @@ class Answer:
 class Host:
     """One host, asked one thing at a time; its connection is kept, and made again when lost."""
 
-    def __init__(self, name: str, place: str, *, tls: bool = False, verified: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        place: str,
+        *,
+        tls: bool = False,
+        verified: bool = True,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
         """Name it as errors shall; `place` is HOST or HOST:PORT. Costs no I/O."""
+        self._deadline_s = deadline_s
         self._name = name
         self._base = f"{'https' if tls else 'http'}://{place}"
         self._verified = verified
@@ -70,10 +79,15 @@ class Host:
         self._closed = False
 
     def log_in(self, how: str, user: str, password: str) -> None:
-        """Use these from the next question on; `how` is 'basic' (RFC 7617) or 'digest' (7616)."""
+        """Use these from the next question on; `how` is 'basic' (RFC 7617) or 'digest' (7616).
+
+        Where it is 'header', `user` is the header's name and `password` what it says.
+        """
         import aiohttp  # noqa: PLC0415 - optional, and slow to import
 
-        if how == "basic":
+        if how == "header":
+            self._login = {"headers": {user: password}}
+        elif how == "basic":
             pair = base64.b64encode(f"{user}:{password}".encode()).decode()
             self._login = {"headers": {"Authorization": f"Basic {pair}"}}
         else:
@@ -92,8 +106,12 @@ class Host:
 
         A fault does not say that nothing was done.
         """
-        answer: bytes = self._wait(self._ask(method, path, document=document)).document
+        answer: bytes = self.fetch(path, method, document).document
         return answer
+
+    def fetch(self, path: str, method: str = "GET", document: object = None) -> Answer:
+        """Return what it answers as bytes, whatever they are. Raises as get does."""
+        return self._wait(self._ask(method, path, document=document))
 
     def _wait(self, asking: Coroutine[Any, Any, Answer]) -> Answer:
         if self._closed:
@@ -102,9 +120,10 @@ class Host:
         future = asyncio.run_coroutine_threadsafe(asking, _loop())
         self._asking.add(future)
         try:
-            return future.result(DEADLINE_S + 0.4)
+            return future.result(self._deadline_s + 0.4)
         except TimeoutError as error:
-            raise DeviceTimeout(f"{self._name}: no answer within {DEADLINE_S:g} s") from error
+            said = f"{self._name}: no answer within {self._deadline_s:g} s"
+            raise DeviceTimeout(said) from error
         except CancelledError as error:
             raise DeviceLost(f"{self._name}: closed") from error
         finally:
@@ -128,7 +147,7 @@ class Host:
         if self._closed:  # since it was asked: no connection of ours may outlive close()
             raise DeviceLost(f"{self._name}: closed")
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(self._deadline_s):
                 session = self._session = self._session or self._connect()
                 url = URL(self._base + path + secret, encoded=True)
                 asked = time.monotonic_ns()

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 START_PER_S, MOST_PER_S = 10.0, 50.0  # shares of one miner: to begin with, and aimed at
 STEP = 2.0  # the difficulty falls by no more between two windows, that what it does is seen
-STEP_UNSEEN = 8.0  # and by that while no share comes at all
+STEP_UNSEEN = 8.0  # and by that until the first share comes,
+LEAST_UNSEEN = 2.0**-16  # but not below: a miner that begins late would choke
 FLOOR_CHANCE = 1e-6  # how unlikely its shares must be for a device to have a floor
 FLOOR_MARGIN = 1e-3  # the floor lies below all its shares: by more only with this chance
 LATENCY_SLACK_S = 0.02
@@ -45,6 +46,7 @@ class Steering:
     difficulty: float
     least: float = EASIEST  # below it the device has a floor, or rejects or latency rose
     before: Seen | None = None  # the window above this difficulty
+    known: bool = False  # has a share come? Without one since, it has stopped: nothing is learned
 
     @classmethod
     def towards(cls, rate_h_s: float) -> Steering:
@@ -62,16 +64,17 @@ class Steering:
         per_s = seen.shares / seen.time_s
         if self.before is not None and suffers(seen, self.before):
             least = wanted = self.difficulty * STEP
-        elif not seen.shares:
-            wanted = self.difficulty / (STEP if seen.rejects else STEP_UNSEEN)
+        elif not seen.shares and not self.known:
+            wanted = max(self.difficulty / STEP_UNSEEN, min(self.difficulty, LEAST_UNSEEN))
         elif per_s > STEP * MOST_PER_S:
             wanted = STEP * _power_below(self.difficulty * per_s / MOST_PER_S)
-        elif per_s * STEP <= MOST_PER_S:
+        elif 0 < per_s * STEP <= MOST_PER_S:
             wanted = self.difficulty / STEP
         else:
             wanted = self.difficulty
         difficulty = max(wanted, least)
-        return Steering(difficulty, least, seen if difficulty < self.difficulty else None)
+        before = seen if difficulty < self.difficulty else None
+        return Steering(difficulty, least, before, self.known or seen.shares > 0)
 
 
 def suffers(seen: Seen, before: Seen) -> bool:

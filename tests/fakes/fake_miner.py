@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from typing import Any
 
 OWN = [
     {"url": "stratum+tcp://127.0.0.1:1", "user": "owner.one", "pass": "secret-1"},
@@ -33,7 +34,7 @@ class FakeMiner:
         self.hashes = hashes
         self.strategy = "Failover"
         self.asked = []  # commands, in order
-        self.cut = lambda command: None  # "before" or "after" it is done
+        self.cut: Any = lambda command: None  # "before" or "after" it is done
         self.lock = threading.RLock()
         self.back_at = 0.0
         self.total = 0
@@ -150,49 +151,55 @@ class FakeMiner:
             stream.sendall(json.dumps(document).encode() + b"\0")
 
     def documents(self, command, parameter):
-        if command == "pools":
-            rows = [
-                {
-                    "POOL": number,
-                    "URL": pool["url"],
-                    "User": pool["user"],
-                    "Status": "Alive" if pool["enabled"] else "Disabled",
-                    "Priority": pool["priority"],
-                }
-                for number, pool in enumerate(self.pools)
-            ]
-            return status("S", 7, f"{len(rows)} Pool(s)") | {"POOLS": rows}
-        if command == "summary":
-            row = {
-                "Elapsed": int(time.monotonic() - self.began),
-                "MHS av": self.rate / 1e6,
-                "MHS 5s": self.rate / 1e6,
-                "Total MH": self.total / 1e6,
-                "Accepted": self.accepted,
-                "Hardware Errors": 0,
-            }
-            return status("S", 11, "Summary") | {"SUMMARY": [row]}
-        if command == "version":
-            return status("S", 22, "versions") | {"VERSION": [{"CGMiner": "4.11.1", "API": "3.7"}]}
-        if command == "config":
-            return status("S", 33, "config") | {"CONFIG": [{"Strategy": self.strategy}]}
-        if command == "privileged" or command in {"addpool", "switchpool"}:
-            if not self.privileged:
-                return status("E", 45, f"Access denied to '{command}' command")
-        if command == "privileged":
-            return status("S", 46, "Privileged access OK")
-        change = {
+        facts = {
+            "pools": self.rows,
+            "summary": self.summary,
+            "version": self.version,
+            "config": lambda: [{"Strategy": self.strategy}],
+        }
+        if command in facts:
+            return status("S", 0, command) | {command.upper(): facts[command]()}
+        changes: dict[str, Any] = {
+            "privileged": lambda _: "Privileged access OK",
             "addpool": self.addpool,
             "switchpool": self.switchpool,
             "poolpriority": self.poolpriority,
             "removepool": self.removepool,
-        }.get(command)
-        if change is None:
+        }
+        if command not in changes:
             return status("E", 14, "Invalid command")
+        if not self.privileged:
+            return status("E", 45, f"Access denied to '{command}' command")
         try:
-            return status("S", 0, change(*parameter.split(",")))
+            return status("S", 0, changes[command](*parameter.split(",")))
         except (ValueError, IndexError) as error:
             return status("E", 67, str(error))
+
+    def rows(self):
+        return [
+            {
+                "POOL": number,
+                "URL": pool["url"],
+                "User": pool["user"],
+                "Status": "Alive" if pool["enabled"] else "Disabled",
+                "Priority": pool["priority"],
+            }
+            for number, pool in enumerate(self.pools)
+        ]
+
+    def version(self):
+        return [{"CGMiner": "4.11.1", "API": "3.7"}]
+
+    def summary(self):
+        row = {
+            "Elapsed": int(time.monotonic() - self.began),
+            "MHS av": self.rate / 1e6,
+            "MHS 5s": self.rate / 1e6,
+            "Total MH": self.total / 1e6,
+            "Accepted": self.accepted,
+            "Hardware Errors": 0,
+        }
+        return [row]
 
     # Stratum.
 
@@ -209,10 +216,12 @@ class FakeMiner:
             if time.monotonic() < self.back_at:
                 continue
             host, _, port = url.rpartition("//")[2].rpartition(":")
-            with suppress(OSError, ValueError, IndexError):
-                with socket.create_connection((host, int(port)), timeout=5) as stream:
-                    self.stream = stream
-                    Client(self, stream, url).work()
+            with (
+                suppress(OSError, ValueError, IndexError),
+                socket.create_connection((host, int(port)), timeout=5) as stream,
+            ):
+                self.stream = stream
+                Client(self, stream, url).work()
             self.stream = None
 
 
@@ -223,7 +232,7 @@ class Client:
         self.miner, self.stream, self.url = miner, stream, url
         self.rest = b""
         self.target = self.next = DIFFICULTY_1
-        self.job = None
+        self.job: Any = None
         self.sent = 0
         self.extranonce1 = b""
         self.size = 4

@@ -340,7 +340,7 @@ class Digest:
                 said["nc"],
                 said["cnonce"],
                 said["qop"],
-                self.hash(f"GET:{handler.path}"),
+                self.hash(f"{handler.command}:{handler.path}"),
             ]
             fresh = (said["nc"], said["cnonce"]) not in self.used
             self.used.add((said["nc"], said["cnonce"]))

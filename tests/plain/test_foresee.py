@@ -51,11 +51,11 @@ def test_it_tells_what_is_reached_by_term_and_when():
     found = foresee(plan, SHARED, [spec(0.01)], MINER, asked=True)
     assert found.budget is not None
     assert found.budget.terms[METER_CLASS] == pytest.approx(0.01 / 3**0.5)
-    assert found.budget.terms[SHARES] == pytest.approx((100 * 3600) ** -0.5, rel=1e-3)
-    assert "at 3.5 kW and 200 TH/s (nameplate) ±1.2 % of J/TH in 1 h (meter class 1.2 %" in (
+    assert found.budget.terms[SHARES] == pytest.approx((10 * 3600) ** -0.5, rel=1e-3)
+    assert "at 3.5 kW and 200 TH/s (nameplate) ±1.6 % of J/TH in 1 h (meter class 1.2 %" in (
         found.text
     )
-    assert found.time_s == pytest.approx(4 / 100 / (0.02**2 - 4 * 0.01**2 / 3), rel=0.2)
+    assert found.time_s == pytest.approx(4 / 10 / (0.02**2 - 4 * 0.01**2 / 3), rel=0.2)
     json.dumps(found.to_json(), allow_nan=False)
 
 

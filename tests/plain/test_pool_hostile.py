@@ -36,6 +36,9 @@ class Attack:
     def __init__(self, address):
         self.address = address
 
+    async def on(self, reader, writer):
+        raise NotImplementedError
+
     async def go(self):
         while True:
             try:
@@ -161,7 +164,7 @@ def test_one_who_does_not_read_is_let_go():
                 while True:
                     stream.sendall(b'{"id":1,"method":"mining.subscribe","params":[]}\n' * 100)
         deadline = time.monotonic() + DEADLINE_S
-        events = []
+        events: list[object] = []
         while not ended(events):
             assert time.monotonic() < deadline
             events += pool.take()
@@ -232,7 +235,7 @@ def fuzz(seed, time_s, connections=6):
     sent = credited = 0
     with Pool(OneTemplate(JOB), EASY, limits=limits, job_s=1.0, block_s=5.0) as pool:
         miner = Miner(pool.address).handshake()
-        peers = []
+        peers: list[socket.socket] = []
         until = time.monotonic() + time_s
         while time.monotonic() < until:
             while len(peers) < connections:

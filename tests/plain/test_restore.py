@@ -1,13 +1,11 @@
 """A miner's own pools: always as they were, whatever dies in between, and when."""
 
 import json
-import os
 import random
 import signal
 import stat
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,15 +13,13 @@ from pathlib import Path
 import pytest
 from fake_miner import OWN, FakeMiner
 
-from hwkit.errors import DeviceFault, NoDevice, NotPermitted, PlanError, RecordError
+from hwkit.errors import DeviceFault, NoDevice, NotPermitted, RecordError
 from hwkit.hashers.asic import pools, restore, ways
-from hwkit.hashers.asic.fed import FedMiner
 from hwkit.hashers.asic.pools import Bench, CgminerWay
-from hwkit.harness.plan import Plan
-from hwkit.plugins import Address
-from hwkit.work import Target
+from hwkit.wire import cgminer
 
 HWKIT = Path(sys.executable).with_name("hwkit")
+CHANGES = ["addpool", "switchpool", "poolpriority", "removepool"]
 PATIENCE_S = 60  # for what a busy machine may take its time with
 BENCH = Bench("127.0.0.1", 9, "hwkit.test")
 # Runs a miner until it is told to stop, as a command does: restores, unless it is killed.
@@ -84,7 +80,7 @@ def test_it_is_pointed_at_the_bench_pool_and_back(miner, state):
     assert files(state) == []
     # Nothing of its own was touched on the way: the passwords that the API hides cannot be lost.
     changes = [each for each in miner.asked if each not in {"pools", "config", "privileged"}]
-    assert changes == ["addpool", "switchpool", "poolpriority", "removepool"]
+    assert changes == CHANGES
 
 
 def test_what_is_kept_is_whole_private_and_without_passwords(miner, state):
@@ -121,8 +117,8 @@ def dying(monkeypatch, requests):
             raise Died
         return reply
 
-    real = pools.cgminer.ask
-    monkeypatch.setattr(pools.cgminer, "ask", ask)
+    real = cgminer.ask
+    monkeypatch.setattr(cgminer, "ask", ask)
 
 
 @pytest.mark.parametrize("reboots", ["never", "change", "forget"])
@@ -162,10 +158,8 @@ def test_a_connection_that_is_cut(miner, state, command, when):
     before = miner.state()
     cuts = [when]
     miner.cut = lambda asked: cuts.pop() if asked == command and cuts else None
-    pending = kept(miner) if command != "pools" else None
-    pending = pending or restore.Pending(
-        "127.0.0.1", miner.port, 80, "cgminer", BENCH, {"pools": [*OWN]}
-    )
+    own = {"pools": OWN}
+    pending = restore.Pending("127.0.0.1", miner.port, 80, "cgminer", BENCH, own)
     with pending.kept():
         point(miner, pending)
         ways.put_back(pending)

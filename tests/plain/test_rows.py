@@ -10,19 +10,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwkit.errors import RecordError
-from hwkit.protocols import Audit, CreditedShare, Probe, Reading, Window
+from hwkit.protocols import (
+    Assigned,
+    Audit,
+    CreditedShare,
+    Probe,
+    Reading,
+    Submission,
+    Verdict,
+    Window,
+)
 from hwkit.records import rows
-from hwkit.work import Share
+from hwkit.work import Share, Target
 
 at = st.integers(0, 1 << 63)
 count = st.integers(0, 1 << 80)
 word = st.integers(0, (1 << 32) - 1)
 number = st.floats(allow_nan=False, allow_infinity=False)
 extranonce2 = st.binary(min_size=0, max_size=8)
+share = st.builds(Share, word, extranonce2, word, word, word)
 VALUES = {
     "windows": st.builds(Window, word, at, at, count, st.none() | at, count, st.none() | number),
-    "shares": st.builds(
-        CreditedShare, word, at, st.builds(Share, word, extranonce2, word, word, word)
+    "shares": st.builds(CreditedShare, word, at, share),
+    "assigned": st.builds(
+        Assigned,
+        word,
+        st.integers(0, (1 << 256) - 1).map(Target),
+        at,
+        st.booleans(),
+        word,
+    ),
+    "submissions": st.builds(
+        Submission,
+        at,
+        word,
+        st.none() | share,
+        st.sampled_from(Verdict),
+        st.none() | at,
+        raw=st.none() | st.binary(),
     ),
     "audits": st.builds(Audit, word, word, extranonce2, word, word, word, st.none() | word),
     "readings": st.tuples(
@@ -43,11 +68,16 @@ VALUES = {
 TO_ROW: dict[str, Any] = {
     "windows": rows.from_window,
     "shares": rows.from_share,
+    "assigned": rows.from_assigned,
+    "submissions": rows.from_submission,
     "audits": rows.from_audit,
     "probes": rows.from_probe,
     "readings": lambda pair: rows.from_reading(*pair),
     "events": tuple,
 }
+
+
+PLAIN: dict[type, Any] = {int: 0, str: "00", bool: False, list: []}
 
 
 def chunk_of(columns):
@@ -56,7 +86,7 @@ def chunk_of(columns):
 
 def columns_of(kind, length=1, **changes):
     plain = {
-        name: [0 if int in types else "00" if str in types else []] * length
+        name: [next(value for kind, value in PLAIN.items() if kind in types)] * length
         for name, types in rows.COLUMNS[kind].items()
     }
     return plain | changes

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import PlanError
 from hwkit.hashers.asic.dialects import recognise
+from hwkit.hashers.asic.scrub import Scrubber
 from hwkit.wire import repair
 from hwkit.wire.cgminer import Reply, parse, status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hwkit.hashers.asic.telemetry import Telemetry
 
 LARGEST = 1 << 20  # bytes of an answer
@@ -57,6 +61,31 @@ def load(folder: str | Path) -> dict[str, Reply]:
             raise PlanError(f"capture {path}: it is larger than any answer")
         named.setdefault(_name(path), answer(raw, path.name))
     return _missing(named) | named
+
+
+def write(folder: Path, answers: Mapping[str, bytes]) -> list[Path]:
+    """Write answers, scrubbed, into a new folder, one file a command; return the files.
+
+    Raises PlanError where the folder is there already, or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise PlanError(f"{folder} is there already: give another with -o") from None
+    except OSError as error:
+        raise PlanError(f"{folder}: it cannot be made: {error.strerror}") from error
+    written = []
+    for name, raw in Scrubber().scrub(answers).items():
+        is_json = raw.lstrip()[:1] in {b"{", b"["}
+        path = folder / f"{file_name(name)}{'.json' if is_json else '.txt'}"
+        path.write_bytes(raw)
+        written.append(path)
+    return written
+
+
+def file_name(name: str) -> str:
+    """Return a name that is one on any system."""
+    return re.sub(r"[^\w+.-]+", "-", name).strip("-.") or "answer"
 
 
 def answer(raw: bytes, peer: str) -> Reply:

@@ -5,6 +5,7 @@
     without = ["total_hashes"]         # but for these fields
     sources = ["..."]                  # what the rows were held against
     rank = 50                          # of several that recognise it, the highest
+    better = ["vnish"]                 # of one that speaks both, this
     known_by = ["version /VERSION/0/Type ~ Antminer"]          # any; "A & B" is both
     rate = "GH/s"                      # the unit "rate"; `total` is that of Total MH
     prepare = ["brackets stats"]       # a function of dialects_prepare, and whose answer it mends
@@ -32,6 +33,7 @@ from hwkit.hashers.asic.dialects_paths import Condition, Place, text, walk
 from hwkit.hashers.asic.dialects_rows import FIELDS, TAKES, Row, number
 from hwkit.hashers.asic.telemetry import Finding, Pool, Power, Telemetry, Value
 from hwkit.units import plain
+from hwkit.wire.cgminer import status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,10 +93,14 @@ class Dialect:
     prepare: tuple[tuple[str, str], ...]
     rate: str
     total: str
+    better: tuple[str, ...] = ()  # dialects that it may speak, too, and says more in
     login: Login | None = None
 
-    def read(self, answers: Mapping[str, Reply]) -> Telemetry:
-        """Return what the answers say, and what in them is amiss; whatever they say."""
+    def read(self, answers: Mapping[str, Reply], why: Mapping[str, str] | None = None) -> Telemetry:
+        """Return what the answers say, and what in them is amiss; whatever they say.
+
+        `why` says of commands why they have no answer.
+        """
         documents = self.prepared(answers)
         findings: list[Finding] = []
         said = dict(self._texts(documents))
@@ -117,11 +123,7 @@ class Dialect:
             dialect=self.name,
             at=sum(times) // len(times) if times else None,
             repairs=tuple(f"{n}: {what}" for n, reply in answers.items() for what in reply.repairs),
-            absent=tuple(
-                f"{ask.name}: not answered"
-                for ask in self.commands
-                if ask.name not in answers and not ask.optional
-            ),
+            absent=tuple(self._absent(answers, why or {})),
             **told,
         )
         return checked(telemetry, findings)
@@ -137,6 +139,16 @@ class Dialect:
     def recognises(self, documents: Mapping[str, Any]) -> bool:
         """Do these answers look like its?"""
         return any(all(each.holds(documents) for each in both) for both in self.known_by)
+
+    def _absent(self, answers: Mapping[str, Reply], why: Mapping[str, str]) -> Iterator[str]:
+        for ask in self.commands:
+            if ask.name not in answers:
+                if not ask.optional or ask.name in why:
+                    yield f"{ask.name}: {why.get(ask.name, 'not answered')}"
+            elif isinstance(document := answers[ask.name].document, dict):
+                said = status(document)
+                if said and said.failed:
+                    yield f"{ask.name}: {plain(said.message or 'an error')}"
 
     def _texts(self, documents: Mapping[str, Any]) -> Iterator[tuple[str, list[Value[str]]]]:
         for name, of in FIELDS.items():
@@ -220,7 +232,7 @@ def parse(name: str, all_: Mapping[str, Mapping[str, Any]]) -> Dialect:
     """Return the dialect of a name, out of TOML documents by name. Raises PlanError."""
     said = all_[name]
     known = {"title", "base", "without", "sources", "rank", "known_by", "rate", "total", "prepare"}
-    if unknown := set(said) - known - {"asks", "rows", "pools", "models", "login"}:
+    if unknown := set(said) - known - {"asks", "rows", "pools", "models", "login", "better"}:
         raise PlanError(f"dialect {name}: nobody reads {', '.join(sorted(unknown))}")
     rows = tuple(Row.parse(row) for row in said.get("rows", ()))
     pools, models = tuple(said.get("pools", ())), tuple(said.get("models", ()))
@@ -253,6 +265,7 @@ def parse(name: str, all_: Mapping[str, Mapping[str, Any]]) -> Dialect:
         prepare=prepare,
         rate=said.get("rate", ""),
         total=said.get("total", ""),
+        better=tuple(said.get("better", ())),
         login=Login(**said["login"]) if "login" in said else None,
     )
 

@@ -6,7 +6,6 @@ hand), wait=SECONDS until it comes, listen=PORT of our pool, web=PORT of its pag
 
 from __future__ import annotations
 
-import math
 import secrets
 import threading
 import time
@@ -19,32 +18,27 @@ from typing import TYPE_CHECKING, Any
 from hwkit.errors import DeviceTimeout, PlanError, Unavailable
 from hwkit.hashers.asic import ways
 from hwkit.hashers.asic.claims import Claims
+from hwkit.hashers.asic.feeding import Links, Ours, Source, Steers
 from hwkit.hashers.asic.pools import Bench, Way, until
 from hwkit.hashers.asic.restore import Pending, pending
-from hwkit.protocols import Assigned, Basis, HasherSpec, Link, Progress, Submission, Verdict
-from hwkit.sha256d import sha256d
+from hwkit.protocols import Basis, HasherSpec, Link, Progress, Submission, Verdict
 from hwkit.units import plain
 from hwkit.wire.stratum import Pool, addresses_of, local_address_to
 from hwkit.wire.tcp import endpoint
-from hwkit.work import NONCES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from hwkit.hashers.asic.feeding import Event
     from hwkit.plugins import Address
-    from hwkit.protocols import Hasher, Probe
+    from hwkit.protocols import Hasher
     from hwkit.work import Job
-
-    Event = Assigned | Submission | Link | Probe
 
 API, WEB, STRATUM = 4028, 80, 3333  # the usual ports
 WAIT_S = 180.0  # a stock miner restarts for 2 to 3 minutes
-AWAY_S = 20.0  # without a connection: a miner comes back from a lost one within seconds
 REPORT_S = 0.1
 LOOK_S = 0.5
-SHARES_PER_S = 10  # to begin with
 UNKNOWN_H_S = 1e12  # of one that does not say: that of the smallest
-EASIEST, HARDEST = -30, 40  # difficulties, as powers of 2
 
 
 def find(address: Address | None) -> Iterator[Hasher | Unavailable]:
@@ -67,7 +61,7 @@ class FedMiner:
         self._listen = address.integer("listen") or (STRATUM if self._manual else 0)
         self._web = address.integer("web") or WEB
         self._spec = HasherSpec(str(address), Basis.SHARES, f"asic:{self.host}:{self.port}")
-        self._source = _Source()
+        self._source = Source()
         self._reset()
 
     def _reset(self) -> None:
@@ -80,7 +74,8 @@ class FedMiner:
         self._taking: threading.Thread | None = None
         self._fault: BaseException | None = None
         self._told: deque[Link] = deque()
-        self._links = _Links()
+        self._links = Links()
+        self._steers = Steers(UNKNOWN_H_S)
         self._user = f"hwkit.{secrets.token_hex(3)}"
 
     @property
@@ -110,7 +105,7 @@ class FedMiner:
         From the first run on it is pointed at the pool, and again when it has left it. Raises
         DeviceTimeout when it does not come, DeviceFault and Unavailable when it cannot be told to.
         """
-        ours = _Ours(job)
+        ours = Ours(job)
         self._serve(job)
         self._claims.begin()
         while True:
@@ -134,14 +129,18 @@ class FedMiner:
         finally:
             if self._pool is not None:
                 self._pool.close()
+            if self._way is not None:
+                self._way.close()
             self._holding.close()
             self._reset()
 
-    def _report(self, ours: _Ours) -> Progress:
+    def _report(self, ours: Ours) -> Progress:
         events: list[Event] = [self._told.popleft() for _ in range(len(self._told))]
         if self._pool is not None:
             taken = self._pool.take()
             self._links.hear(taken)
+            if (difficulty := self._steers.hear(taken)) is not None:
+                self._pool.set_difficulty(difficulty)
             events += [event for event in taken if ours.has(event)]
         events += self._claims.take()
         events.sort(key=attrgetter("at"))
@@ -164,11 +163,11 @@ class FedMiner:
 
     def _opened(self, port: int) -> Pool:
         """Return a pool that listens where this miner can reach it, and to nobody else."""
-        rate = self._claims.rate_h_s() or UNKNOWN_H_S
-        power = math.floor(math.log2(max(rate, 1) / (SHARES_PER_S * NONCES)))
+        # By its own word to begin with, and from then on by its shares alone.
+        self._steers = Steers(self._claims.rate_h_s() or UNKNOWN_H_S)
         return Pool(
             self._source,
-            2.0 ** min(max(power, EASIEST), HARDEST),
+            self._steers.difficulty,
             listen=(local_address_to(self.host), port),
             admit=addresses_of(self.host),
         ).start()
@@ -206,7 +205,8 @@ class FedMiner:
         way = self._way
         if way is not None:
             step = partial(way.toward_bench, own, bench)
-            if until(step, max(self._wait_s, way.patience_s), self._over.wait, self._over.is_set):
+            patience_s = min(way.patience_s, 2 * self._wait_s)
+            if until(step, patience_s, self._over.wait, self._over.is_set):
                 self._tell("pointed", bench.url)
 
     def _await_it(self, bench: Bench) -> None:
@@ -228,65 +228,3 @@ class FedMiner:
                 with each.claimed():
                     ways.put_back(each)
                 yield
-
-
-class _Source:
-    """The job of the present run, for the pool to derive its own from."""
-
-    job: Job | None = None
-
-    def template(self) -> Job:
-        assert self.job is not None  # noqa: S101 - run() has set it before a miner can come
-        return self.job
-
-
-class _Ours:
-    """Tells what belongs to this run's job: the pool may still have shares of the one before."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._ours: dict[int, bool | None] = {}  # by serial; None: not seen yet
-
-    def has(self, event: Event) -> bool:
-        if isinstance(event, Assigned):
-            self._ours.setdefault(event.serial, None)
-        if not isinstance(event, Submission) or event.share is None:
-            return True
-        serial = event.share.serial
-        if self._ours.get(serial, False) is None:
-            self._ours[serial] = sha256d(self._job.header(event.share)) == event.digest
-        return bool(self._ours.get(serial))
-
-
-class _Links:
-    """Which connections there are, as the pool tells: heard where the reports are made."""
-
-    def __init__(self) -> None:
-        self._open: set[int] = set()
-        self._last = time.monotonic()
-        self._reasons: deque[str] = deque(maxlen=3)
-        self.working = False  # one of them has got a job
-
-    def hear(self, events: Iterable[Event]) -> None:
-        for event in events:
-            if isinstance(event, Assigned):
-                self.working = event.connection in self._open
-            if not isinstance(event, Link):
-                continue
-            if event.what == "connected" and event.connection is not None:
-                self._open.add(event.connection)
-            elif event.what == "closed":
-                self._open.discard(event.connection or 0)
-                self._last = time.monotonic()
-                self.working = self.working and bool(self._open)
-            if event.what in {"closed", "refused"}:
-                self._reasons.append(f"{event.what} {event.words}")
-
-    @property
-    def there_of_late(self) -> bool:
-        """Is it connected, or was it until a moment ago?"""
-        return bool(self._open) or time.monotonic() - self._last < AWAY_S
-
-    def why_not(self) -> str | None:
-        """Say what has become of whoever came; None where nobody did."""
-        return plain("; ".join(self._reasons)) or None

@@ -74,6 +74,9 @@ class Way(Protocol):
         """Take one step back to its own pools; True: it is there, or they were changed since."""
         ...
 
+    def close(self) -> None:
+        """Let go of its connection, if one is kept."""
+
 
 def until(
     step: Callable[[], bool],
@@ -86,17 +89,22 @@ def until(
     A miner that is away may be rebooting: its last fault is raised when it is not back in time.
     """
     deadline = time.monotonic() + patience_s
+    changed = 0
     while not stopped():
         fault: Exception | None = None
         try:
             if step():
                 return True
+            changed += 1
         except FINAL:
             raise
         except (DeviceFault, Unavailable) as error:
             fault = error
         if time.monotonic() > deadline:
-            raise fault or DeviceFault(f"its pools are not as told after {patience_s:g} s")
+            if fault and not changed:
+                raise fault
+            why = str(fault) if fault else "it forgets what it is told"
+            raise DeviceFault(f"its pools are not as told after {patience_s:g} s: {why}") from fault
         wait(AWAY_S if fault else SOON_S)
     return False
 
@@ -171,6 +179,9 @@ class CgminerWay:
         else:
             return True
         return False
+
+    def close(self) -> None:
+        """Do nothing: each request has a connection of its own."""
 
     def _rows(self) -> list[_Row]:
         """Return its pools, by priority."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hwkit.hashers.asic.pools import Bench
     from hwkit.wire.http import Host
 
+RESTART_S = 30.0  # until it is told again
 INFO = "/api/system/info"
 # What a pool that speaks plain Stratum v1 needs beside URL and port, where a firmware has it.
 PLAIN = {"stratumTLS": 0, "stratumProtocol": "SV1"}
@@ -78,12 +79,16 @@ class AxeosWay:
             return True
         return self._restarted(info)
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._host.close()
+
     def _restarted(self, info: Mapping[str, Any]) -> bool:
         """Has it started since it was told to? Else tell it."""
         told_s = time.monotonic() - self._told
         if _uptime_s(info) < told_s < math.inf:
             return True
-        if told_s > self.patience_s / 3:
+        if told_s > RESTART_S:
             self._restart()
         return False
 
@@ -161,6 +166,10 @@ class BitmainWay:
             return True
         self._name(conf, own["pools"][0]["url"])
         return False
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._host.close()
 
     def _name(self, conf: Mapping[str, Any], url: str) -> None:
         pools = [{**conf["pools"][0], "url": url}, *conf["pools"][1:]]

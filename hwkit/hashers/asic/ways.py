@@ -77,6 +77,8 @@ def put_back(
         done = until(lambda: way.toward_own(kept.own, kept.bench), way.patience_s, wait, stopped)
     except Refused as error:
         raise NotPermitted(kept.host, "it refuses user or password: credentials file") from error
+    finally:
+        way.close()
     if done:
         kept.forget()
     return done
@@ -90,6 +92,7 @@ def _axeos(host: str, web: int) -> Way | None:
     try:
         way.read()
     except DeviceFault:
+        way.close()
         return None
     return way
 

@@ -1,0 +1,116 @@
+"""`hwkit asic show` and `hwkit asic capture`: what one miner says, to read and to keep."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hwkit.cli.options import json_option, print_json
+from hwkit.units import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    from hwkit.hashers.asic.asking import Miner
+
+    F = TypeVar("F", bound=Callable[..., object])
+
+port = click.IntRange(1, 65535)
+
+
+def port_options(command: F) -> F:
+    """Add options for miners that listen elsewhere: behind a tunnel, or in a test."""
+    for name, usual, what in (
+        ("--whatsminer-port", 4433, "Whatsminer's API 3"),
+        ("--http-port", 80, "its pages"),
+        ("--api-port", 4028, "the cgminer API"),
+    ):
+        command = click.option(
+            name, type=port, default=usual, show_default=True, help=f"Port of {what}."
+        )(command)
+    return command
+
+
+@click.command("show")
+@click.argument("host")
+@click.option("--raw", is_flag=True, help="Print the answers as they came.")
+@port_options
+@json_option
+def show(
+    host: str, *, raw: bool, api_port: int, http_port: int, whatsminer_port: int, as_json: bool
+) -> None:
+    """Show what the miner at HOST is and says: every value with its unit and where it stands.
+
+    Then what in it is amiss, what had to be repaired to read it, and what it does not say. For
+    pages that want a password, put one into the credentials file.
+    """
+    with _asked(host, api_port, http_port, whatsminer_port) as miner:
+        telemetry = miner.read()
+    if as_json:
+        answers = {name: _text(reply.raw) for name, reply in miner.answers.items()}
+        print_json({"host": host} | telemetry.to_json() | ({"raw": answers} if raw else {}))
+        return
+    if raw:
+        for name, reply in miner.answers.items():
+            click.echo(f"{name}: {plain(_text(reply.raw))}")
+        return
+    from hwkit.report import miner as shown  # noqa: PLC0415
+
+    for line in shown.lines(telemetry):
+        click.echo(plain(line))
+
+
+@click.command("capture")
+@click.argument("host")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The new folder. [default: capture-MODEL in this one]",
+)
+@port_options
+@json_option
+def capture(
+    host: str,
+    output: Path | None,
+    *,
+    api_port: int,
+    http_port: int,
+    whatsminer_port: int,
+    as_json: bool,
+) -> None:
+    """Keep what the miner at HOST answers, one file a command, to send with a bug report.
+
+    What names people and places (MAC, serial, addresses, hosts, pools, users, passwords) is
+    replaced, each by the same everywhere; look through it before you send it all the same.
+    """
+    from hwkit.hashers.asic import captures  # noqa: PLC0415
+
+    with _asked(host, api_port, http_port, whatsminer_port) as miner:
+        telemetry = miner.read()
+    model = telemetry.model.value if telemetry.model else telemetry.dialect
+    folder = output or Path(f"capture-{captures.file_name(model)}")
+    written = captures.write(folder, {name: reply.raw for name, reply in miner.answers.items()})
+    if as_json:
+        print_json({"folder": str(folder), "files": [path.name for path in written]})
+    else:
+        click.echo(plain(f"{len(written)} answers of {model} in {folder}"))
+
+
+@contextmanager
+def _asked(host: str, api: int, http: int, whatsminer: int) -> Iterator[Miner]:
+    from hwkit.hashers.asic.asking import Miner, Ports  # noqa: PLC0415
+
+    miner = Miner(host, Ports(api, http, whatsminer))
+    try:
+        yield miner
+    finally:
+        miner.close()
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace").rstrip("\0")

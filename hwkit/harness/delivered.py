@@ -1,0 +1,185 @@
+"""What a miner delivered and what it told, window by window: shares are counted, none is kept."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hwkit.harness.chance import BINS, gap_bin
+from hwkit.protocols import Assigned, Link, Probe, Submission, Verdict
+from hwkit.sha256d import sha256d
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hwkit.protocols import MinerEvent, Window
+    from hwkit.work import Job, Share, Target
+
+# Counters of a miner's own, as probes name them: what matters is by how much they rise.
+COUNTERS = ("accepted", "rejected", "stale", "hardware_errors", "difficulty_accepted")
+TOTAL_HASHES = "total_hashes"
+# What it tells as it is now: what matters is the mean.
+RATE, POWER, DEVFEE = "claimed_hashrate_h_s", "claimed_power_w", "devfee_fraction"
+
+
+@dataclass(slots=True)
+class Level:
+    """Shares of one target."""
+
+    shares: int = 0
+    nearest: float = 0.0  # the largest hash, as a fraction of the target
+
+
+@dataclass(slots=True)
+class Rise:
+    """By how much a counter rose, from its last reading before the first window on."""
+
+    total: float = 0.0
+    over_ns: int = 0
+    step_ns: int = 0  # the longest time between two changes: how stale a reading may be
+    resets: int = 0
+    _last: tuple[int, float] | None = None
+    _changed: int = 0
+
+    def take(self, at: int, value: float, *, counts: bool) -> None:
+        """Add a reading; one before the first window is only begun from."""
+        if self._last is not None and counts:
+            began, before = self._last
+            if value < before:  # a reboot: what lies between the two nobody knows
+                self.resets += 1
+            else:
+                self.total += value - before
+                self.over_ns += at - began
+            if value != before:
+                self.step_ns = max(self.step_ns, at - self._changed)
+        if self._last is None or value != self._last[1] or not counts:
+            self._changed = at
+        self._last = at, value
+
+
+@dataclass(slots=True)
+class Mean:
+    """What a reading was on average, in time, from its last one before the first window on."""
+
+    area: float = 0.0
+    over_ns: int = 0
+    words: tuple[str, ...] = ()
+    _last: tuple[int, float] | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The mean; None without a reading."""
+        if self.over_ns:
+            return self.area / self.over_ns
+        return self._last and self._last[1]
+
+    def take(self, at: int, value: float, words: tuple[str, ...], *, counts: bool) -> None:
+        """Add a reading."""
+        if self._last is not None and counts:
+            began, before = self._last
+            self.area += (at - began) * (before + value) / 2
+            self.over_ns += at - began
+        self._last = at, value
+        self.words = words or self.words
+
+
+@dataclass(slots=True)
+class Delivered:
+    """All that figures of a fed or watched miner need: it is the same after a day as at its start.
+
+    Live it is fed by the session, and from a record by its rows. What was sent, refused and told
+    counts from the first window's opening to the last one's end.
+    """
+
+    job: Job
+    targets: dict[int, Target] = field(default_factory=dict)  # by the job's serial
+    shares: int = 0
+    work: float = 0.0  # hashes that they stand for; so are the next two
+    squares: float = 0.0
+    largest: float = 0.0  # of one share, credited or possible
+    levels: dict[Target, Level] = field(default_factory=dict)
+    spread: list[int] = field(default_factory=lambda: [0] * BINS)  # of hash over target
+    gaps: dict[int, list[int]] = field(default_factory=dict)  # by bin: how many, and ns in all
+    longest: tuple[float, int] = (0.0, 0)  # gap: over the work of a share, and ns
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    assigned: int = 0
+    rises: dict[str, Rise] = field(default_factory=lambda: defaultdict(Rise))
+    means: dict[str, Mean] = field(default_factory=lambda: defaultdict(Mean))
+    opened: int | None = None
+    last: int = 0  # when the last share came, or the first window opened
+    each: float = 0.0  # hashes that a share stood for last
+    # Of each kind, in order: one waits until a window closes after it.
+    _pending: dict[type[MinerEvent], deque[MinerEvent]] = field(
+        default_factory=lambda: defaultdict(deque)
+    )
+
+    def __post_init__(self) -> None:
+        """Begin with the job itself, whose shares count at its own target."""
+        self.targets[self.job.serial] = self.job.target
+
+    def hear(self, event: MinerEvent) -> None:
+        """Take what was sent, refused or told."""
+        if isinstance(event, Assigned):
+            self.targets[event.serial] = event.target
+        good = isinstance(event, Submission) and event.verdict is Verdict.GOOD
+        if not good and not isinstance(event, Link):
+            self._pending[type(event)].append(event)
+
+    def close(self, window: Window, shares: Iterable[tuple[int, Share]]) -> None:
+        """Take a window with its shares, each with the time of its arrival."""
+        if self.opened is None:
+            self.opened = self.last = window.opened
+        for at, share in shares:
+            self._credit(at, share)
+        self.settle(window.closed)
+
+    def settle(self, until: int) -> None:
+        """Count what was sent, refused and told up to a moment."""
+        for waiting in self._pending.values():
+            while waiting and waiting[0].at <= until:
+                event = waiting.popleft()
+                self._count(event, counts=self.opened is not None and event.at > self.opened)
+
+    def gap_to(self, at: int, each: float) -> tuple[float, int]:
+        """Return the gap since the last share: over the hashes a share stands for, and in ns."""
+        gap = at - self.last
+        return (gap / max(each, self.each) if max(each, self.each) else 0.0), gap
+
+    def _count(self, event: MinerEvent, *, counts: bool) -> None:
+        if isinstance(event, Probe):
+            self._told(event, counts=counts)
+        elif isinstance(event, Assigned):
+            self.assigned += counts
+            work = float(event.target.work)  # of those before it opened the last one is in force
+            self.largest = max(self.largest, work) if counts else work
+        elif isinstance(event, Submission):
+            self.verdicts[event.verdict] += counts
+
+    def _credit(self, at: int, share: Share) -> None:
+        target = self.targets[share.serial]
+        digest = int.from_bytes(sha256d(self.job.header(share)), "little")
+        work = float(target.work)
+        self.shares += 1
+        self.work += work
+        self.squares += work * work
+        self.largest = max(self.largest, work)
+        level = self.levels.setdefault(target, Level())
+        level.shares += 1
+        level.nearest = max(level.nearest, (digest + 1) / (target.value + 1))
+        self.spread[min(digest * BINS // (target.value + 1), BINS - 1)] += 1
+        gap = self.gap_to(at, work)
+        some = self.gaps.setdefault(gap_bin(gap[0]), [0, 0])
+        some[0] += 1
+        some[1] += gap[1]
+        self.longest = max(self.longest, gap)
+        self.last, self.each = at, work
+
+    def _told(self, probe: Probe, *, counts: bool) -> None:
+        if probe.value is None or not math.isfinite(probe.value):
+            return
+        if probe.name in (*COUNTERS, TOTAL_HASHES):
+            self.rises[probe.name].take(probe.at, probe.value, counts=counts)
+        elif probe.name in (RATE, POWER, DEVFEE):
+            self.means[probe.name].take(probe.at, probe.value, probe.words, counts=counts)

@@ -1,0 +1,323 @@
+"""Figures of a miner that is fed: what its shares prove, what it claims, what chance is not."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from hwkit.harness import caveats
+from hwkit.harness.chance import (
+    UNLIKELY,
+    Dispersion,
+    bin_edge,
+    binomial_z,
+    dispersion,
+    floor_of,
+    spread_of,
+)
+from hwkit.harness.delivered import COUNTERS, DEVFEE, POWER, RATE, TOTAL_HASHES
+from hwkit.harness.efficiency import TERA
+from hwkit.harness.statistics import garwood_interval, trend
+from hwkit.protocols import Basis, Verdict
+from hwkit.units import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hwkit.harness.caveats import Caveat
+    from hwkit.harness.delivered import Delivered
+    from hwkit.protocols import Window
+
+MINUTE_S = 60.0
+IN_A_SLICE = 10.0  # shares due at least, or chi-squared is no chi-squared
+FEWEST_SLICES = 5
+MANY_REFUSED = 0.01  # of the shares that came in
+BURST = 0.05  # of the mean gap: one in twenty is as short by chance
+MANY_BURSTS = 0.15
+FAR_Z = 7.0
+MATTERS = 0.01  # of a claim: what is within a percent is no purchase's affair
+DRIFT = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """What a fed or watched miner's rows say beside the joules."""
+
+    figures: dict[str, Figure]
+    caveats: tuple[Caveat, ...]
+    told: dict[str, Any] = field(default_factory=dict)  # as it stands in a record
+
+
+def infer(windows: Sequence[Window], delivered: Delivered, basis: Basis) -> Inferred:
+    """Return figures, caveats and the record's block of windows that follow each other."""
+    if not windows:
+        return Inferred({}, ())
+    delivered.settle(windows[-1].closed)
+    time_s = (windows[-1].closed - windows[0].opened) / 1e9
+    claim = Claim.of(delivered)
+    told = {"basis": basis.value, "counters": _counters(delivered), **claim.to_json()}
+    if basis is Basis.CLAIMED:
+        hashes = sum(window.hashes for window in windows)
+        if not hashes:
+            return Inferred({}, (), told)
+        bare = Figure.bare(hashes / time_s, "H/s")
+        return Inferred({"hashrate": bare}, (caveats.ClaimedHashes(),), told)
+    rate = hashrate(delivered, time_s)
+    held = _claim_held(claim, rate, time_s)
+    oddities = _oddities(windows, delivered, time_s)
+    figures = held.figures if rate is None else {"hashrate": rate} | held.figures
+    return Inferred(
+        figures,
+        (*held.caveats, *_refusals(delivered), *oddities.caveats),
+        told | _account(delivered) | held.told | oddities.told,
+    )
+
+
+def hashrate(delivered: Delivered, time_s: float) -> Figure | None:
+    """Return the rate that shares prove: sum of work over time, its exact 95 % interval (Garwood).
+
+    Without a share it is 0 with an upper bound, 95 % one-sided (3.0 shares); None where no job was
+    ever sent.
+    """
+    if not delivered.shares:
+        bound = -math.log(0.05) * delivered.largest / time_s
+        return Figure(0.0, 0.0, bound, "H/s") if bound else None
+    interval = garwood_interval(delivered.work, delivered.squares, delivered.largest)
+    return Figure(delivered.work / time_s, interval.lo / time_s, interval.hi / time_s, "H/s")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a miner said of itself in the window of its shares; None: it did not."""
+
+    rate_h_s: float | None
+    by: str | None  # the probe that it is from
+    stale_s: float  # how old a counter may be when it is read
+    power_w: float | None
+    power_said_by: tuple[str, ...]
+    devfee: float | None
+
+    @classmethod
+    def of(cls, delivered: Delivered) -> Claim:
+        """Return it: the rate by its hash counter where it has one, else by the rates it named."""
+        total, means = delivered.rises.get(TOTAL_HASHES), delivered.means
+        rate, by, stale_s = means[RATE].value, RATE, 0.0
+        if total is not None and total.over_ns:
+            rate, by, stale_s = total.total * 1e9 / total.over_ns, TOTAL_HASHES, total.step_ns / 1e9
+        power = means[POWER]
+        return cls(
+            rate,
+            None if rate is None else by,
+            stale_s,
+            power.value,
+            power.words,
+            means[DEVFEE].value,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it stands in a record; J/TH is its own watts over its own hashes."""
+        told = {
+            "hashrate_h_s": self.rate_h_s,
+            "by": self.by,
+            "power_w": self.power_w,
+            "power_said_by": " ".join(self.power_said_by) or None,
+            "devfee_fraction": self.devfee,
+            "efficiency_j_th": (
+                self.power_w * TERA / self.rate_h_s if self.power_w and self.rate_h_s else None
+            ),
+        }
+        kept = {name: value for name, value in told.items() if value is not None}
+        return {"claimed": kept} if kept else {}
+
+    def gap(self, delivered: Figure, time_s: float, part: float = 1.0) -> Figure:
+        """Return claimed over delivered - 1: 0.30 claims 30 % more than it delivers.
+
+        `part` of the claim goes to us. The interval is of the shares, and of a counter's age at
+        both ends (rectangular, each).
+        """
+        claimed = (self.rate_h_s or 0.0) * part
+        twice = 2 * self.stale_s / (math.sqrt(6) * time_s)
+        more = math.hypot(math.log(delivered.value / delivered.lo), twice)
+        less = math.hypot(math.log(delivered.hi / delivered.value), twice)
+        ratio = claimed / delivered.value
+        return Figure(ratio - 1, ratio * math.exp(-less) - 1, ratio * math.exp(more) - 1, "")
+
+
+def _claim_held(claim: Claim, rate: Figure | None, time_s: float) -> Inferred:
+    """Hold what it claims against what its shares prove."""
+    if rate is None:
+        return Inferred({}, ())
+    if not rate.value:
+        if claim.rate_h_s is not None and claim.rate_h_s > rate.hi:
+            return Inferred({}, (caveats.NothingDelivered(claim.rate_h_s, rate.hi, time_s),))
+        return Inferred({}, (caveats.NoShares(rate.hi, time_s),))
+    if claim.rate_h_s is None:
+        return Inferred({}, ())
+    gap = claim.gap(rate, time_s)
+    found: list[Caveat] = []
+    told: dict[str, Any] = {}
+    if abs(gap.value) > MATTERS and not gap.lo <= 0 <= gap.hi:
+        found.append(caveats.ClaimGap(gap.value, gap.lo, gap.hi))
+    if claim.devfee:
+        found.append(caveats.DevFee(claim.devfee))
+        told["gap_without_devfee"] = claim.gap(rate, time_s, 1 - claim.devfee).to_json()
+    return Inferred({"claim_gap": gap}, tuple(found), told)
+
+
+def _account(delivered: Delivered) -> dict[str, Any]:
+    """Return what came, what was refused, and at which difficulties."""
+    work, squares = delivered.work, delivered.squares
+    return {
+        "shares": delivered.shares,
+        "work": {
+            "hashes": work,
+            "squares": squares,
+            "largest": delivered.largest,
+            "effective_shares": work**2 / squares if squares else None,
+        },
+        "refused": {v.value: delivered.verdicts[v] for v in Verdict if v is not Verdict.GOOD},
+        "jobs": delivered.assigned,
+        "difficulties": [
+            {
+                "difficulty": float(target.difficulty),
+                "shares": level.shares,
+                "least": float(target.difficulty) / level.nearest,  # that a share has reached
+            }
+            for target, level in sorted(delivered.levels.items(), reverse=True)
+        ],
+    }
+
+
+def _oddities(windows: Sequence[Window], delivered: Delivered, time_s: float) -> Inferred:
+    """Return what of the shares chance does not explain."""
+    spread = spread_of(delivered.spread)
+    if spread is None:
+        return Inferred({}, ())
+    found = _floors(delivered)
+    if spread.p < UNLIKELY and not found:
+        found.append(caveats.UnlikelyShares(spread.ks, spread.p, spread.shares))
+    sliced = _sliced(windows, delivered, time_s)
+    if sliced is not None and sliced.p < UNLIKELY:
+        found.append(caveats.Dispersed(sliced.index, sliced.p, sliced.slice_s))
+    gaps, silence = _silences(windows, delivered, time_s)
+    bursts, batched = _bursts(delivered, time_s)
+    told = {
+        "dispersion": sliced and sliced.to_json(),
+        "spread": spread.to_json(),
+        "gaps": gaps,
+        "bursts": bursts,
+    }
+    return Inferred({}, (*found, *silence, *batched, *_drift(windows, time_s)), told)
+
+
+def _counters(delivered: Delivered) -> dict[str, float]:
+    """Return by how much the miner's own counters rose."""
+    return {name: delivered.rises[name].total for name in COUNTERS if name in delivered.rises}
+
+
+def _refusals(delivered: Delivered) -> list[Caveat]:
+    came = delivered.shares + sum(delivered.verdicts.values())
+    found: list[Caveat] = []
+    for verdict, kind, many in (
+        (Verdict.DUPLICATE, caveats.Duplicates, 0.0),
+        (Verdict.WRONG, caveats.WrongShares, 0.0),
+        (Verdict.STALE, caveats.StaleShares, MANY_REFUSED),
+        (Verdict.LOW, caveats.LowShares, MANY_REFUSED),
+    ):
+        count = delivered.verdicts[verdict]
+        if count > many * came:
+            found.append(kind(count, came))
+    return found
+
+
+def _floors(delivered: Delivered) -> list[Caveat]:
+    """Return the difficulty below which no share came, where a lower one was assigned."""
+    for target, level in sorted(delivered.levels.items(), reverse=True):  # the easiest first
+        difficulty = float(target.difficulty)
+        effective = floor_of(difficulty, level.nearest, level.shares)
+        if effective is not None:
+            return [caveats.DeviceFloor(difficulty, effective, level.shares)]
+    return []
+
+
+def _slices(windows: Sequence[Window], slice_s: float) -> list[tuple[float, int, int]]:
+    """Return seconds, hashes and shares of stretches at least so long; what is left over is not."""
+    found, opened, hashes, shares = [], windows[0].opened, 0, 0
+    for window in windows:
+        hashes, shares = hashes + window.hashes, shares + window.shares
+        if window.closed - opened >= slice_s * 1e9:
+            found.append(((window.closed - opened) / 1e9, hashes, shares))
+            opened, hashes, shares = window.closed, 0, 0
+    return found
+
+
+def _slice_s(delivered: Delivered, time_s: float) -> float:
+    """Return a minute, or a tenth of a short run; more where shares are rare."""
+    return max(min(MINUTE_S, time_s / 10), IN_A_SLICE * time_s / delivered.shares)
+
+
+def _sliced(windows: Sequence[Window], delivered: Delivered, time_s: float) -> Dispersion | None:
+    """Return how the shares of equal stretches vary; None where there are too few."""
+    slice_s = _slice_s(delivered, time_s)
+    slices = _slices(windows, slice_s)
+    if len(slices) < FEWEST_SLICES:
+        return None
+    usual = delivered.work / delivered.shares
+    # Where difficulty changed, as many shares are due as the work of one goes into the time.
+    each = [hashes / shares if shares else usual for _, hashes, shares in slices]
+    counts = [float(shares) for _, _, shares in slices]
+    exposures = [seconds / work for (seconds, _, _), work in zip(slices, each, strict=True)]
+    return dispersion(counts, exposures, slice_s)
+
+
+def _drift(windows: Sequence[Window], time_s: float) -> list[Caveat]:
+    """Return whether the rate rose or fell through the run by more than chance."""
+    slices = _slices(windows, time_s / 20)
+    at = list(accumulate(seconds for seconds, _, _ in slices))
+    rates = [hashes / seconds for seconds, hashes, _ in slices]
+    mean = sum(rates) / len(rates)
+    slope, z = trend(at, rates)
+    drift = slope * time_s / mean if mean else 0.0
+    return [caveats.NotSteady(drift)] if abs(drift) > DRIFT and abs(z) > 4 else []
+
+
+def _silences(
+    windows: Sequence[Window], delivered: Delivered, time_s: float
+) -> tuple[dict[str, float], list[Caveat]]:
+    """Return the longest time without a share, and what of the run chance does not explain."""
+    rate = delivered.work / (time_s * 1e9)  # a ns
+    last = delivered.gap_to(windows[-1].closed, delivered.each)
+    longest = max(delivered.longest, last)
+    due = longest[0] * rate
+    # Of n gaps one is so long with n exp(-due) at most.
+    unlikely = math.log((delivered.shares + 1) / UNLIKELY)
+    silent_ns = last[1] if last[0] * rate > unlikely else 0
+    silent_ns += sum(
+        ns for place, (_, ns) in delivered.gaps.items() if _is_over(place, unlikely / rate)
+    )
+    told = {"longest_s": longest[1] / 1e9, "due": due, "silent_s": silent_ns / 1e9}
+    if due <= unlikely:
+        return told, []
+    return told, [caveats.Flatline(longest[1] / 1e9, due, silent_ns / 1e9)]
+
+
+def _is_over(place: int, gap: float) -> bool:
+    """Lies all of a bin above this gap?"""
+    return bin_edge(place - 1) >= gap
+
+
+def _bursts(delivered: Delivered, time_s: float) -> tuple[dict[str, float], list[Caveat]]:
+    """Return how many shares came at once with the one before."""
+    rate = delivered.work / (time_s * 1e9)
+    places = [place for place in delivered.gaps if bin_edge(place) <= BURST / rate]
+    short = sum(delivered.gaps[place][0] for place in places)
+    edge = max((bin_edge(place) for place in places), default=0.0)
+    by_chance = 1 - math.exp(-rate * edge)
+    share = short / delivered.shares
+    told = {"share": share, "by_chance": by_chance}
+    many = by_chance == 0 or binomial_z(short, delivered.shares, by_chance) > FAR_Z
+    if share > MANY_BURSTS and short > 10 and many:
+        return told, [caveats.Batched(share, by_chance)]
+    return told, []

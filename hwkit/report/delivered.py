@@ -1,0 +1,85 @@
+"""What a miner delivered, refused shares and claims apart, in lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hwkit.units import Figure, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MOST = 6  # difficulties that are named
+COUNTERS = {"difficulty_accepted": "difficulty accepted", "hardware_errors": "hardware errors"}
+
+
+def delivered_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a miner that was fed or watched; none of any other device."""
+    seen = document.get("delivered", {})
+    if "shares" in seen:
+        yield "delivered", _delivered(seen)
+        yield "refused", ", ".join(f"{count} {name}" for name, count in seen["refused"].items())
+    if seen.get("counters"):
+        counted = (f"{COUNTERS.get(k, k)} {v:,.10g}" for k, v in seen["counters"].items())
+        yield "it counts", ", ".join(counted)
+    if "claimed" in seen:
+        yield "it claims", _claimed(seen["claimed"])
+    gap = document["figures"].get("claim_gap")
+    if gap:
+        yield "claim gap", f"{_gap(gap)} of what it delivers"
+    if "gap_without_devfee" in seen:
+        fee = 100 * seen["claimed"]["devfee_fraction"]
+        yield "diverted", f"{fee:.3g} % by its own word; {_gap(seen['gap_without_devfee'])} without"
+    yield from _oddities(seen)
+
+
+def gap(figure: Figure) -> str:
+    """Show a claim gap: '+30.1 % (+28.0 to +32.3 %)'."""
+    between = f"{100 * figure.lo:+.1f} to {100 * figure.hi:+.1f} %"
+    return f"{100 * figure.value:+.1f} % ({between})"
+
+
+def _gap(document: dict[str, Any]) -> str:
+    return gap(Figure.from_json(document))
+
+
+def _delivered(seen: dict[str, Any]) -> str:
+    effective = seen["work"]["effective_shares"]
+    said = f"{seen['shares']:,} shares, each hashed again"
+    if effective is not None and round(effective) < seen["shares"]:
+        said += f" (worth {effective:,.0f} of one difficulty)"
+    levels = [f"{each['difficulty']:.4g} ({each['shares']:,})" for each in seen["difficulties"]]
+    more = f" and {len(levels) - MOST} more" if len(levels) > MOST else ""
+    at = f", at difficulty {', '.join(levels[:MOST])}{more}" if levels else ""
+    return f"{said}{at}, of {seen['jobs']:,} jobs"
+
+
+def _claimed(claim: dict[str, Any]) -> str:
+    said = []
+    if "hashrate_h_s" in claim:
+        said.append(f"{show(claim['hashrate_h_s'], 'H/s')} ({claim['by']})")
+    if "power_w" in claim:
+        by = claim.get("power_said_by")
+        said.append(show(claim["power_w"], "W") + (f" ({by})" if by else ""))
+    if "efficiency_j_th" in claim:
+        said.append(f"{show(claim['efficiency_j_th'], 'J/TH')} by its own word")
+    return ", ".join(said) or "nothing"
+
+
+def _oddities(seen: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    sliced, spread = seen.get("dispersion"), seen.get("spread")
+    if sliced:
+        where = f"{sliced['slices']} slices of {sliced['slice_s']:.3g} s"
+        yield "dispersion", f"index {sliced['index']:.3g} (1 by chance), {where}{_p(sliced['p'])}"
+    if spread:
+        yield "hashes", f"KS {spread['ks']:.3g} from evenly spread{_p(spread['p'])}"
+    if "gaps" in seen:
+        gaps, bursts = seen["gaps"], seen["bursts"]
+        at_once = f"{100 * bursts['share']:.2g} % at once"
+        chance = f"{100 * bursts['by_chance']:.2g} % by chance"
+        longest = f"{gaps['longest_s']:.3g} s at most, where {gaps['due']:.3g} shares were due"
+        yield "gaps", f"{longest}; {at_once}, {chance}"
+
+
+def _p(p: float) -> str:
+    return f", p {p:.2g}" if p else ", p below 1e-6"

@@ -89,7 +89,8 @@ def test_it_claims_more_than_it_does():
         until(lambda: len(pool.shares) >= 50)
         before = miner.counters.hashes
         claimed = 1e6 * summary(miner.api_port)["Total MH"]
-        assert 1.3 * before - 1 <= claimed <= 1.3 * miner.counters.hashes + 1
+        # Total MH has four decimals.
+        assert 1.3 * before - 100 <= claimed <= 1.3 * miner.counters.hashes + 100
         assert all(share.good for share in pool.shares)
 
 

@@ -49,7 +49,7 @@ def test_what_the_bench_pool_credits_is_what_was_done(bench):
     # A share stands for so many hashes on average; of 400 or more, five deviations are a quarter.
     credited = len(seen) * float(Target.from_difficulty(DIFFICULTY).work)
     assert 0.75 * least < credited < 1.25 * most
-    assert 1.3 * least - 1 < claimed < 1.3 * most + 1
+    assert 1.3 * least - 100 < claimed < 1.3 * most + 100  # Total MH has four decimals
 
 
 def test_the_bench_pool_tells_each_kind_of_wrong_share(bench):

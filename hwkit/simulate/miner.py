@@ -200,18 +200,18 @@ class Miner:
         for pool in self.pools.by_priority:
             if now is not None and pool is now.pool:
                 return None
-            words = self.dialect
+            rolls = self.behaviour.version_rolling and self.dialect.say("rolls", default=True)
             session = Session(
                 pool,
-                agent=words.say("agent"),
-                rolls=self.behaviour.version_rolling and words.say("rolls", default=True),
+                agent=self.dialect.say("agent"),
+                rolls=rolls and pool.rolls,
                 floor=self.behaviour.floor,
             )
             try:
                 await session.open()
             except DeviceFault as fault:
                 log.info("%s", fault)
-                pool.alive = False
+                pool.alive, pool.rolls = False, not pool.rolls
                 pool.failures += 1
             else:
                 pool.alive = True

@@ -1,6 +1,7 @@
 """A simulated miner at pools that lie, babble, stall and leave: it goes on to the next one."""
 
 import json
+import socket
 import threading
 
 import pytest
@@ -75,6 +76,25 @@ def test_it_comes_back_to_the_only_pool_that_there_is(monkeypatch):
         until(lambda: miner.pools.list[0].alive is False)
         with ScriptedPool(port=pool.port) as again:
             until(again.good)
+
+
+def test_a_pool_that_hangs_up_on_version_rolling_is_asked_without(peer, monkeypatch):
+    monkeypatch.setattr(simulated_miner, "FIRST_RETRY_S", 0.05)
+    with ScriptedPool() as pool:
+
+        def serve(stream):  # as ckpool 0.9.4 does with what comes before mining.subscribe
+            with stream.makefile("rb") as lines:
+                first = lines.readline()
+                if b"mining.configure" in first:
+                    return
+                with socket.create_connection(("127.0.0.1", pool.port)) as behind:
+                    behind.sendall(first + lines.readline())
+                    while came := behind.recv(65536):
+                        stream.sendall(came)
+
+        with simulated(pools=[f"127.0.0.1:{peer(serve)},u,p"]):
+            until(lambda: "mining.authorize" in pool.methods())
+            assert "mining.configure" not in pool.methods()
 
 
 def test_it_answers_what_pools_ask(peer):

@@ -189,7 +189,7 @@ class Miner:
                 changed.cancel()
                 if serving is None:
                     retry_s = min(2 * retry_s, LAST_RETRY_S)
-                elif serving.done() or not self._belongs(session):
+                elif serving.done() or not session or session.pool not in self.pools.by_priority:
                     self._leave(session, serving)
                     session = serving = None
         finally:
@@ -217,10 +217,6 @@ class Miner:
                 pool.alive = True
                 return session
         return None
-
-    def _belongs(self, session: Session | None) -> bool:
-        """Is this session's pool still one to mine at?"""
-        return session is not None and session.pool in self.pools.by_priority
 
     def _take_up(self, session: Session) -> None:
         session.pool.active = True

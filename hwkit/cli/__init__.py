@@ -21,6 +21,8 @@ COMMANDS = {
     "compare": "Is one faster than the other? Two records, or two devices live.",
     "meter": "Watch meters, check one, hold two against each other.",
     "records": "List, show, export and import records.",
+    "models": "Nameplates, with tolerances and sources.",
+    "worth": "What a machine is worth: a price, a verdict, its probability.",
     "verify": "Compute a record's figures again and re-hash every share.",
 }
 INTERRUPTED = 130

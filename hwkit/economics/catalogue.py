@@ -109,12 +109,13 @@ def matching(pattern: str, known: Iterable[Nameplate]) -> list[Nameplate]:
 
 
 def find(name: str, known: Sequence[Nameplate]) -> Nameplate:
-    """Return the one model of this name, or the one that has all its words.
+    """Return the one model of this name ("S21 XP" will do), or the one that has all its words.
 
     Raises PlanError where there is none, or several: then it names them.
     """
-    exact = [each for each in known if _words(each.model) == _words(name)]
-    family = [each for each in known if _words(each.family) == _words(name)]
+    words = _words(name)
+    exact = [each for each in known if _words(each.model) == words]
+    family = [each for each in known if words and _words(each.family)[-len(words) :] == words]
     some = exact or family or matching(name, known)
     if not some:
         raise PlanError(f"no model {name!r}: see hwkit models, or give your own with --models")

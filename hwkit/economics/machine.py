@@ -82,6 +82,8 @@ class Machine:
             notes.append(f"power is of the {first['scope']}, not of the wall")
         if first["unchecked"]:
             notes.append("nobody vouches for its meter")
+        if any(each["caveat"] == "ClaimedEnergy" for each in document["caveats"]):
+            notes.append("its power is a claim, no meter's")
         if document["device"]["basis"] == Basis.CLAIMED:
             notes.append("its hashrate is its own claim")
         if document["state"] != "complete":

@@ -136,6 +136,11 @@ def issued_between(a: float, b: float) -> float:
     return sum((v - u) * subsidy(u) for u, v in pairwise(edges))
 
 
+def covered(moment: Moment) -> bool:
+    """Does the difficulty list reach so far?"""
+    return _unix(moment) <= history()[-1].ended
+
+
 def height_at(moment: Moment) -> float:
     """Return how many blocks there are at a moment: those of a period lie evenly in its time.
 

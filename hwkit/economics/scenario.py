@@ -39,7 +39,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "fail_rate": (0, 50),
     "repair_days": (0, 365),
     "confidence": (0.01, 0.99),
-    "runs": (100, 1_000_000),
+    "runs": (100, 200_000),  # 20 years of the most: 770 MB
     "seed": (0, 2**63),
 }
 

@@ -221,6 +221,7 @@ def blocks(
             {
                 "blocks": expected.to_json(),
                 "btc_of_subsidies": coins.to_json(),
+                "later_difficulty": later,
                 "implied_hashrate": implied and implied.to_json(),
             }
         )
@@ -229,6 +230,8 @@ def blocks(
     click.echo(
         f"coins    {coins.value:,.6g} BTC ({coins.lo:,.6g} to {coins.hi:,.6g}), without fees"
     )
+    if later is not None:
+        click.echo(f"The list of difficulties ends before {end}: from there on {later:.5g}.")
     if implied is not None:
         click.echo(f"{found} blocks imply {implied}")
 

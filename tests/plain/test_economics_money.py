@@ -266,17 +266,46 @@ def test_futures_have_the_moments_and_the_correlation_asked_for():
     assert np.corrcoef(steps[0].ravel(), steps[1].ravel())[0, 1] == pytest.approx(0.5, abs=0.01)
 
 
-def test_without_volatility_or_error_futures_are_the_expected_path():
+@pytest.mark.parametrize(
+    "order",
+    [
+        {},
+        {
+            "order": date(2026, 10, 3),
+            "deliver": date(2027, 2, 3),
+            "pay": payments("40%@0,60%@5"),
+            "landed": 0.2,
+        },
+    ],
+)
+def test_without_volatility_or_error_futures_are_the_expected_path(order):
     exact = replace(
         machine(),
         hashrate=Figure(270e12, 270e12, 270e12, "H/s"),
         power=Figure(3645.0, 3645.0, 3645.0, "W"),
     )
-    calm = terms(price_volatility=0.0, difficulty_volatility=0.0)
-    [verdict] = judged([(exact, 2970.0)], calm)
-    spread = verdict.policies["sell"]
-    assert spread.p5 == pytest.approx(spread.p95) == pytest.approx(verdict.statement.npv)
-    assert spread.positive == 0
+    calm = {"price_volatility": 0.0, "difficulty_volatility": 0.0, **order}
+    [verdict] = judged([(exact, 2970.0)], terms(**calm))
+    sell, buy = (verdict.policies[name] for name in ("sell", "buy"))
+    assert sell.p5 == pytest.approx(sell.p95) == pytest.approx(verdict.statement.npv)
+    assert sell.positive == 0
+    dues = [2970 * part * (1 + order.get("landed", 0)) for part, _ in calm.get("pay", [(1, 0)])]
+    months = [month for _, month in calm.get("pay", [(1, 0)])]
+    paid = sum(due * 1.15 ** (-month / 12) for due, month in zip(dues, months, strict=True))
+    last = len(verdict.statement.flows) - 1
+    assert buy.p50 == pytest.approx(sum(dues) * 1.15 ** (-last / 12) - paid)
+    [patient] = judged([(exact, 2970.0)], terms(discount=0.0, **calm))
+    assert patient.policies["hold"].p50 == pytest.approx(patient.policies["sell"].p50)
+
+
+@FEW
+@given(st.integers(1, 24), st.floats(-0.2, 0.6))
+def test_a_calendar_month_brings_the_same_whenever_the_machine_came(months, growth):
+    base = terms(difficulty_growth=growth, residual=0.0)
+    late = replace(base, scenario=base.scenario.delayed(months))
+    prompt, later = (statement(machine(), 0.0, each).flows for each in (base, late))
+    assert later[: months + 1] == (0.0,) * (months + 1)
+    assert later[months + 1 : 49] == pytest.approx(prompt[months + 1 :])
 
 
 def test_the_measured_uncertainty_is_carried_through():

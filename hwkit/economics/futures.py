@@ -116,7 +116,7 @@ class Months:
 
 
 def draw(terms: Terms) -> Futures:
-    """Draw futures by the scenario's seed: both logarithms walk at random, in step so far."""
+    """Draw futures by the scenario's seed: both logarithms walk at random, correlated."""
     scenario, months = terms.scenario, terms.months
     random = np.random.default_rng(scenario.seed)
     shape = (scenario.runs, months)
@@ -165,8 +165,8 @@ def worth(machine: Machine, terms: Terms, futures: Futures, *, cumulative: bool 
         if cumulative:
             sums.append(np.cumsum(months.cash * factors, axis=1))
     final = futures.price[:, last - 1]
-    each = [(part, _price_at(futures, terms, month), month) for part, month in pays]
-    bought_btc = sum((part / price for part, price, _ in each), np.zeros(len(futures)))
+    bought = [part / _price_at(futures, terms, month) for part, month in pays]
+    bought_btc = np.sum(bought, axis=0)
     return Worth(
         np.concatenate(running),
         outlay - scenario.residual * end,

@@ -25,6 +25,8 @@ COMMANDS = {
     "meter": "Watch meters, check one, hold two against each other.",
     "simulate": "A miner to try all this on: a real one's API, and real shares.",
     "records": "List, show, export and import records.",
+    "models": "Nameplates, with tolerances and sources.",
+    "worth": "What a machine is worth: a price, a verdict, its probability.",
     "verify": "Compute a record's figures again and re-hash every share.",
 }
 INTERRUPTED = 130

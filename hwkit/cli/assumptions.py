@@ -1,0 +1,196 @@
+"""What `hwkit worth` is told: assumptions, machines by name or record, and a day's prices."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from platformdirs import user_data_path
+
+from hwkit.cli.models import known_models, read_text
+from hwkit.cli.options import read_with
+from hwkit.economics import alternatives, handwritten, snapshot
+from hwkit.errors import PlanError
+from hwkit.units import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hwkit.economics.futures import Terms
+    from hwkit.economics.machine import Machine
+    from hwkit.economics.snapshot import Snapshot
+
+RECORD = re.compile(r"last|\d{8}T\S*")  # the beginning of an id is enough of it
+
+
+def share(text: str) -> float:
+    """Read a fraction: '2%' or '0.02'. Raises PlanError."""
+    number = text.strip().removesuffix("%")
+    try:
+        value = float(number)
+    except ValueError as error:
+        raise PlanError(f"{text!r} is no share: write 2% or 0.02") from error
+    return value / 100 if "%" in text else value
+
+
+def amount(text: str) -> float:
+    """Read a number of $ or of what the option says. Raises PlanError."""
+    try:
+        value = float(text.strip().removeprefix("$").replace(",", ""))
+    except ValueError as error:
+        raise PlanError(f"{text!r} is no number") from error
+    if not math.isfinite(value):
+        raise PlanError(f"{text!r} is no number")
+    return value
+
+
+def day(text: str) -> date:
+    """Read a date. Raises PlanError."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise PlanError(f"{text!r} is no date: write 2026-10-03") from error
+
+
+def whole(text: str) -> int:
+    """Read a whole number. Raises PlanError."""
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise PlanError(f"{text!r} is no whole number")
+    return int(text)
+
+
+def payments(text: str) -> tuple[tuple[float, int], ...]:
+    """Read how a price is paid. Raises PlanError."""
+    from hwkit.economics.scenario import payments as read  # noqa: PLC0415
+
+    return read(text)
+
+
+def hashrate(text: str) -> float:
+    """Read a hashrate: '53.2EH/s', '270 TH/s', '1e12'. Raises PlanError."""
+    found = re.fullmatch(r"\s*([\d.]+(?:e\d+)?)\s*([kMGTPEZ]?)(?:H(?:/s)?)?\s*", text)
+    try:
+        value = float(found[1]) if found else math.nan
+    except ValueError:
+        value = math.nan
+    if found is None or not math.isfinite(value):
+        raise PlanError(f"{text!r} is no hashrate: write 270TH/s")
+    return value * 1000.0 ** " kMGTPEZ".index(found[2] or " ")
+
+
+# Options that set an assumption: its name in a scenario, how it is read, what it is.
+ASSUMPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
+    "--power": ("usd_per_kwh", amount, "$/kWh. [default: 0.05]"),
+    "--years": ("years", amount, "Years it runs. [default: 4]"),
+    "--uptime": ("uptime", share, "Part of the time it can run. [default: 97%]"),
+    "--overhead": ("overhead", amount, "The site's power over the machine's. [default: 1.03]"),
+    "--pool": ("pool_scheme", str, "fpps, pps, pplns or solo. [default: fpps]"),
+    "--pool-fee": ("pool_fee", share, "What the pool keeps. [default: 2%]"),
+    "--pool-share": ("pool_share", share, "The pool's part of the network, for pplns."),
+    "--hosting": ("hosting_usd_per_kwh", amount, "$/kWh on top of the power. [default: 0]"),
+    "--fixed": ("fixed_usd_per_month", amount, "$ a machine and month. [default: 0]"),
+    "--demand": ("demand_usd_per_kw_month", amount, "Demand charge, $/kW and month. [default: 0]"),
+    "--curtailment": ("curtailment_usd_per_kwh", amount, "$/kWh for not running. [default: 0]"),
+    "--restart-hours": ("restart_h", amount, "Hours lost after each stop. [default: 0]"),
+    "--discount": ("discount", share, "A year's discount rate. [default: 15%]"),
+    "--residual": ("residual", share, "Of the price, at the end. [default: 10%]"),
+    "--growth": ("difficulty_growth", share, "Of difficulty, a year. [default: 18.4%]"),
+    "--drift": ("price_drift", share, "Of the BTC price, a year: your view. [default: 0]"),
+    "--order": ("order", day, "When it is ordered."),
+    "--deliver": ("deliver", day, "When it is delivered."),
+    "--pay": ("pay", payments, "Parts of the price and months after the order: 25%@0,75%@2."),
+    "--landed": ("landed", share, "Freight, duty and taxes, of the price. [default: 0]"),
+    "--doa": ("doa", share, "Part that arrives dead and is repaired. [default: 0]"),
+    "--fail-rate": ("fail_rate", amount, "Failures of a machine in a year. [default: 0]"),
+    "--repair-days": ("repair_days", amount, "Days of a repair. [default: 30]"),
+    "--policy": ("policy", str, "sell coins as they come, or hold them. [default: sell]"),
+    "--confidence": ("confidence", share, "How likely it must pay. [default: 50%]"),
+    "--runs": ("runs", whole, "Futures drawn. [default: 10000]"),
+    "--seed": ("seed", whole, "Of the futures. [default: 1]"),
+}
+
+
+def assumptions(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command every option of ASSUMPTIONS."""
+    for option, (name, read, words) in reversed(ASSUMPTIONS.items()):
+        function = click.option(option, name, callback=read_with(read), help=words)(function)
+    return function
+
+
+snapshot_option = click.option(
+    "--snapshot",
+    "day_of",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Price, difficulty and fees of a day. [default: the newest that was taken in]",
+)
+grid_option = click.option(
+    "--grid",
+    "g_per_kwh",
+    type=click.FloatRange(0, 5000),
+    default=alternatives.GRID_G_PER_KWH,
+    show_default=True,
+    help="Emissions of the power, in g/kWh.",
+)
+
+
+def finder(own: Path | None, store: str | None) -> Callable[[str], Machine]:
+    """Return what makes a machine of a model's name or a record's id; the store opens if needed."""
+    from hwkit.economics.catalogue import find  # noqa: PLC0415
+    from hwkit.economics.machine import Machine  # noqa: PLC0415
+
+    def machine(name: str) -> Machine:
+        if RECORD.fullmatch(name):
+            from hwkit.records import Store  # noqa: PLC0415 - SQLAlchemy takes its time
+
+            return Machine.of_record(Store(store).get(name).document)
+        return Machine.of_nameplate(find(name, known_models(own)))
+
+    return machine
+
+
+def terms_of(
+    file: Path | None, prices: Path | None, given: dict[str, Any], known: Snapshot
+) -> Terms:
+    from hwkit.economics.futures import Terms  # noqa: PLC0415
+    from hwkit.economics.scenario import Scenario, read_scenario  # noqa: PLC0415
+    from hwkit.economics.tariff import LARGEST, Tariff, read_prices  # noqa: PLC0415
+
+    said = {name: value for name, value in given.items() if value is not None}
+    if file is not None:
+        said = read_scenario(read_text(file, handwritten.LARGEST), str(file)) | said
+    hours = read_prices(read_text(prices, LARGEST), str(prices)) if prices else None
+    if hours is not None:
+        if "usd_per_kwh" in said:
+            raise PlanError("a price of power and a file of prices: one of them")
+        said["usd_per_kwh"] = sum(hours) / len(hours)
+    scenario = Scenario(**said)
+    tariff = Tariff.of(
+        hours or [scenario.usd_per_kwh],
+        credit=scenario.curtailment_usd_per_kwh,
+        restart_h=scenario.restart_h,
+    )
+    return Terms(scenario, known, tariff)
+
+
+def read_day(path: Path | None) -> Snapshot:
+    """Return the snapshot asked for, that taken in, or the shipped one; say how old it is."""
+    kept = kept_snapshot()
+    if path is None and kept.exists():
+        path = kept
+    known = (
+        snapshot.shipped()
+        if path is None
+        else snapshot.read_snapshot(read_text(path, handwritten.LARGEST), str(path))
+    )
+    warning = known.warning(datetime.now(UTC).date())
+    if warning:
+        click.echo(plain(f"hwkit: {warning}"), err=True)
+    return known
+
+
+def kept_snapshot() -> Path:
+    return user_data_path("hwkit", appauthor=False) / "snapshot.toml"

@@ -85,6 +85,7 @@ class _Refused(Caveat):
 
     count: int
     of: int  # that came in
+    advice = "nobody pays for these"
 
     @property
     def finding(self) -> str:

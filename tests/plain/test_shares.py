@@ -338,9 +338,11 @@ def test_j_th_by_a_meter_stands_on_the_same_shares(store):
     record = store.get(entry.run.id)
     assert faults(record) == {}
     (seen,) = record.document["metered"]
-    assert seen["work"]["effective_shares"] == pytest.approx(
-        record.document["delivered"]["work"]["effective_shares"], rel=0.15
-    )
+    delivered = record.document["delivered"]
+    assert seen["work"]["shares"] == delivered["shares"]
+    assert seen["work"]["hashes"] == pytest.approx(delivered["work"]["hashes"], abs=1)
+    # A window in which difficulty changed counts as of one, so that a few more seem to be there.
+    assert seen["work"]["effective_shares"] >= 0.99 * delivered["work"]["effective_shares"]
     rate = record.figures["hashrate"]
     assert record.figures["efficiency"].value == pytest.approx(5e12 / rate.value, rel=0.01)
     assert "shares" in seen["efficiency"]["budget"]["terms"]

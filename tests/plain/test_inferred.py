@@ -20,6 +20,7 @@ from hwkit.harness.inferred import infer
 from hwkit.harness.plan import Plan
 from hwkit.harness.statistics import chi_squared_below, garwood_interval
 from hwkit.protocols import Assigned, Basis, Submission, Verdict
+from hwkit.report.delivered import delivered_rows
 from hwkit.work import Target
 
 
@@ -49,6 +50,9 @@ def test_an_honest_miner_has_its_rate_and_nothing_odd(timeline):
     assert names(inferred) == set()
     assert inferred.told["dispersion"]["index"] == pytest.approx(1, abs=1)
     assert inferred.told["dispersion"]["slices"] == 10
+    lines = dict(delivered_rows({"delivered": inferred.told, "figures": {}}))
+    assert "1 by chance" in lines["dispersion"]
+    assert "KS" in lines["hashes"]
 
 
 def test_each_share_counts_at_the_difficulty_of_its_job(timeline):

@@ -151,6 +151,7 @@ class Delivered:
         """Take a window with its shares, each with the time of its arrival."""
         if self.opened is None:
             self.opened = self.last = window.opened
+            self.settle(window.opened)
         for at, share in shares:
             self._credit(at, share)
         self.settle(window.closed)

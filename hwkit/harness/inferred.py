@@ -106,7 +106,7 @@ class Claim:
         """Return it: the rate by its hash counter where it has one, else by the rates it named."""
         total, means = delivered.rises.get(TOTAL_HASHES), delivered.means
         rate, by, stale_s = means[RATE].value, RATE, 0.0
-        if total is not None and total.over_ns:
+        if total is not None and total.over_ns and (total.total or rate is None):
             rate, by, stale_s = total.total * 1e9 / total.over_ns, TOTAL_HASHES, total.stale_s
         power = means[POWER]
         return cls(

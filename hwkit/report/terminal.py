@@ -93,9 +93,8 @@ def record_card(record: Record) -> None:
         row(name, text)
     for name, figure in sorted(record.figures.items(), key=_place):
         if name != "claim_gap":  # which has a line of its own, below
-            row(
-                name.replace("_", " "), f"{_shown(figure)}{_relative(figure)}{work}{_basis(record)}"
-            )
+            basis = "" if name.endswith("power") else _basis(record)
+            row(name.replace("_", " "), f"{_shown(figure)}{_relative(figure)}{work}{basis}")
     counts, audit = document["counts"], document["audit"]
     row(
         _basis(record).removeprefix(", ") or "counted",
@@ -262,7 +261,7 @@ def _columns(records: Sequence[Record], width: int) -> dict[str, list[str]]:
     for name in DISPENSABLE:
         widths = [max(map(len, (title, *cells))) + 2 for title, cells in shown.items()]
         if sum(widths) - 2 > width:
-            del shown[name]
+            shown.pop(name, None)
     return shown
 
 

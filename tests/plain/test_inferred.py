@@ -8,7 +8,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hashing_miner import START, WORK, Timeline, found_shares, told
+from hashing_miner import START, WORK, Timeline, found_shares, of_work, told
 from meter_runs import poisson
 
 from hwkit.harness import chance
@@ -19,7 +19,8 @@ from hwkit.harness.delivered import Delivered
 from hwkit.harness.inferred import infer
 from hwkit.harness.plan import Plan
 from hwkit.harness.statistics import chi_squared_below, garwood_interval
-from hwkit.protocols import Basis, Submission, Verdict
+from hwkit.protocols import Assigned, Basis, Submission, Verdict
+from hwkit.report.delivered import delivered_rows
 from hwkit.work import Target
 
 
@@ -49,6 +50,9 @@ def test_an_honest_miner_has_its_rate_and_nothing_odd(timeline):
     assert names(inferred) == set()
     assert inferred.told["dispersion"]["index"] == pytest.approx(1, abs=1)
     assert inferred.told["dispersion"]["slices"] == 10
+    lines = dict(delivered_rows({"delivered": inferred.told, "figures": {}}))
+    assert "1 by chance" in lines["dispersion"]
+    assert "KS" in lines["hashes"]
 
 
 def test_each_share_counts_at_the_difficulty_of_its_job(timeline):
@@ -246,6 +250,25 @@ def test_no_share_with_a_claim_is_a_failure(timeline):
     assert found.claimed_h_s == pytest.approx(timeline.rate_h_s)
     assert "FAIL" in found.advice
     assert "claim_gap" not in inferred.figures
+
+
+def test_a_counter_that_stands_still_takes_no_claim_back(timeline):
+    still = told("total_hashes", *[5e9] * 103)
+    assert names(nothing(timeline, *still)) == {"NoShares"}
+    named = told("claimed_hashrate_h_s", *[1e6] * 100)
+    found = one(nothing(timeline, *still, *named), caveats.NothingDelivered)
+    assert found.claimed_h_s == 1e6
+
+
+def test_a_share_of_a_job_from_before_the_last_one_keeps_its_weight(timeline):
+    _, windows = timeline.rows()
+    delivered = Delivered(timeline.job)
+    for serial, work in ((1, 4 * WORK), (2, WORK)):
+        sent = START - 10 + serial
+        delivered.hear(Assigned(serial, of_work(work), sent, clean=False, connection=1))
+    share = next(found.share for found in timeline.found[0] if found.fraction < 1 / 4)
+    delivered.close(windows[0], [(START + 1, share)])
+    assert delivered.largest == pytest.approx(4 * WORK)
 
 
 def test_no_share_without_a_claim_is_a_bound(timeline):

@@ -84,6 +84,11 @@ def meters(address: str | None = None) -> Iterator[Meter | Unavailable]:
     yield from _find("hwkit.meters", address)
 
 
+def meter_kinds() -> list[str]:
+    """Return the first words that a meter's address can have."""
+    return sorted({door.name for door in entry_points(group="hwkit.meters")})
+
+
 def _find(group: str, text: str | None) -> Iterator[Any]:
     doors = {door.name: door for door in entry_points(group=group)}
     if text is None:

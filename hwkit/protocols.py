@@ -192,6 +192,7 @@ class MeterSpec:
     serial: str | None = None
     calibrated: str | None = None  # the date (ISO 8601); None: uncalibrated
     details: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    unasked: bool = False  # readings come by themselves, each up to an interval old
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ Timings are judged by the best of a few runs: what a busy machine spoils once is
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from hwkit.sha256d import sha256d
 from hwkit.work import Job, Target
 
 if TYPE_CHECKING:
-    from hwkit.protocols import Hasher, Kernel, Progress, Span
+    from hwkit.protocols import Hasher, Kernel, Meter, Progress, Span
 
 TRIES = 3
 RUN_S = 0.15
@@ -186,14 +187,9 @@ class HasherContract:
 
     def test_its_spec_costs_nothing(self, hasher: Hasher, monkeypatch: pytest.MonkeyPatch) -> None:
         """No file, no connection, no process."""
-
-        def refuse(*args: object, **kwargs: object) -> None:
-            raise AssertionError(f"I/O for a spec: {args} {kwargs}")
-
-        for name in ("builtins.open", "io.open", "os.open", "socket.socket", "subprocess.Popen"):
-            monkeypatch.setattr(name, refuse)
-        spec = hasher.spec
-        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            _refuse_io(patch)
+            spec = hasher.spec
         assert spec == hasher.spec
 
     def test_it_reports_four_times_a_second(self, hasher: Hasher, job: Job) -> None:
@@ -266,3 +262,77 @@ class HasherContract:
         busy = sum(report.busy_ns or 0 for report in run.reports)
         threads = int(hasher.spec.details.get("threads", 1))
         assert 0 <= busy <= (run.ended - run.began) * threads * 1.05
+
+
+class MeterContract:
+    """What every meter owes."""
+
+    answers_within_s = 5.0
+
+    @pytest.fixture
+    def meter(self) -> Meter:
+        """Return the meter under test, which sees something; override this."""
+        raise NotImplementedError
+
+    def test_its_spec_costs_nothing(self, meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No file, no connection, no process; it can be a key and kept in a record."""
+        with monkeypatch.context() as patch:
+            _refuse_io(patch)
+            spec = meter.spec
+        assert spec == meter.spec
+        assert hash(spec) == hash(meter.spec)
+        assert json.loads(json.dumps(dict(spec.details))) == dict(spec.details)
+
+    def test_it_says_who_it_is_in_texts(self, meter: Meter) -> None:
+        """What the instrument tells of itself, under names, for the record."""
+        try:
+            told = meter.open()
+            assert all(type(word) is str for pair in told.items() for word in pair)
+        finally:
+            meter.close()
+
+    def test_it_reads_in_time_and_of_a_moment_while_it_read(self, meter: Meter) -> None:
+        """Each reading has watts or joules, as finite numbers, and none is of before the last."""
+        meter.open()
+        try:
+            last = -1
+            for _ in range(3):
+                asked = time.monotonic_ns()
+                reading = meter.read()
+                answered = time.monotonic_ns()
+                assert answered - asked <= self.answers_within_s * 1e9
+                assert asked <= reading.at <= answered or reading.took_ns is None
+                assert last <= reading.at
+                last = reading.at
+                assert reading.watts is not None or reading.joules is not None
+                values = (reading.watts, reading.joules, reading.volts, reading.amperes)
+                assert all(math.isfinite(value) for value in values if value is not None)
+        finally:
+            meter.close()
+
+    def test_it_can_be_closed_twice_and_opened_again(self, meter: Meter) -> None:
+        """Whoever measures closes it whatever happens."""
+        for _ in range(2):
+            meter.open()
+            meter.read()
+            meter.close()
+            meter.close()
+
+    def test_it_leaves_no_thread_behind(self, meter: Meter) -> None:
+        """Closed is closed."""
+        before = set(threading.enumerate())
+        meter.open()
+        meter.read()
+        meter.close()
+        until = time.monotonic() + self.answers_within_s
+        while set(threading.enumerate()) - before and time.monotonic() < until:
+            time.sleep(0.01)
+        assert set(threading.enumerate()) <= before
+
+
+def _refuse_io(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError(f"I/O for a spec: {args} {kwargs}")
+
+    for name in ("builtins.open", "io.open", "os.open", "socket.socket", "subprocess.Popen"):
+        monkeypatch.setattr(name, refuse)

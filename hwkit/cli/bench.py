@@ -34,7 +34,7 @@ from hwkit.cli.options import (
     version_rolling_option,
 )
 from hwkit.cli.restoring import by_hand, manual_option, restored
-from hwkit.errors import HwkitError
+from hwkit.errors import HwkitError, PlanError
 from hwkit.harness.plan import Plan, fraction, seconds
 from hwkit.protocols import Basis
 from hwkit.units import plain, show
@@ -135,6 +135,15 @@ def command(
         {"inlet_c": inlet, "mains_v": mains},
         partial(find_hashers, threads=threads, affinity=affinity),
     )
+    of_meters = {
+        "--idle": idle_s is not None,
+        "--expect": expect is not None,
+        "--confirm": confirm,
+        "--no-corrections": no_corrections,
+    }
+    for option, is_given in of_meters.items():
+        if is_given and not bench.meters:
+            raise PlanError(f"{option} is of runs with a meter: add --meter ADDRESS")
     given = {
         "seed": seed,
         "challenge": challenge,
@@ -215,13 +224,16 @@ def _say_picked(spec: HasherSpec) -> None:
 def exit_code(entries: list[Entry]) -> int:
     """Return the exit code of a session: wrong before faulty before interrupted before done."""
     wrong = [entry.error for entry in entries if isinstance(entry.error, HwkitError)]
-    if any(
-        entry.state == "unproven" or (entry.summary and entry.summary.failed) for entry in entries
-    ):
+    if any(entry.state == "unproven" or _has_failed(entry) for entry in entries):
         return 1
     if wrong:
         return min(error.exit_code for error in wrong)
     return max(EXIT.get(entry.state, 4) for entry in entries)
+
+
+def _has_failed(entry: Entry) -> bool:
+    """Was it measured to its end, and found to deliver nothing of what it claims?"""
+    return entry.state == "complete" and bool(entry.summary and entry.summary.failed)
 
 
 def _document(session: Session, records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -24,8 +24,9 @@ from hwkit.cli.options import (
 )
 from hwkit.cli.restoring import restored
 from hwkit.errors import PlanError
-from hwkit.harness.comparison import RUN_TO_RUN, Comparison, compare
+from hwkit.harness.comparison import RUN_TO_RUN, Comparison, compare, in_blocks
 from hwkit.harness.plan import Plan, beside, fraction, percent, seconds
+from hwkit.protocols import Basis
 from hwkit.units import Figure, plain
 
 if TYPE_CHECKING:
@@ -38,7 +39,16 @@ if TYPE_CHECKING:
     from hwkit.records import Record
 
 TURN_S = 0.05  # short turns: the more pairs, the less a drifting machine matters
-DISTURBING = {"FewWindows", "NotSteady", "Throttled", "Oversubscribed", "Quota"}
+DISTURBING = {
+    "FewWindows",
+    "NotSteady",
+    "Dispersed",
+    "Flatline",
+    "DeviceFloor",
+    "Throttled",
+    "Oversubscribed",
+    "Quota",
+}
 LIVE_S = 20.0
 METERED_TURN_S, METERED_WARMUP_S = 60.0, 10.0
 LIVE_PRECISION = 0.004  # leaves room inside the ±1 % of SAME
@@ -131,10 +141,11 @@ def command(
     differing = differences(one, other)
     if not mixed:
         refuse_unlike(differing)
+    bases = [Basis(document["device"]["basis"]) for document in (one, other)]
     result = compare(
-        list(left.read("windows")),
-        list(right.read("windows")),
-        paired=one["session"] == other["session"],
+        in_blocks(list(left.read("windows")), bases[0]),
+        in_blocks(list(right.read("windows")), bases[1]),
+        paired=one["session"] == other["session"] and {*bases} == {Basis.COUNTED},
         disturbed=_disturbed(left, right),
     )
     energetic = _energetic(left, right, differing)

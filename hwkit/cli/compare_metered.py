@@ -76,6 +76,7 @@ def show_turns(taken: Turns, *, as_json: bool) -> None:
             figures = [record.figures.get("efficiency") for record in some]
             shown = ", ".join("none" if figure is None else str(figure) for figure in figures)
             click.echo(plain(f"{name}: {some[0].document['device']['name']} {shown}"))
+        click.echo(f"records: {' '.join(each.id for pair in taken.records for each in pair)}")
         click.echo(ranked(result, *taken.records[0]))
 
 
@@ -96,10 +97,11 @@ def ranked(result: Ranking, a: Record, b: Record) -> str:
     ratio, kind = result.ratio, "pair" if result.pairs == 1 else "pairs"
     than = {"SAME": " as B, within 1 %", "AMBIGUOUS": ""}.get(result.word, " than B")
     dominant = f"; {result.budget.dominant}" if result.budget.dominant else ""
+    advice = " (more --turns narrow it)" if result.word == "AMBIGUOUS" and result.pairs > 1 else ""
     return (
         f"{one} / {other} = {ratio.value:.4f} ({ratio.lo:.4f} to {ratio.hi:.4f}, 99 %) in J/TH, "
         f"{result.pairs} {kind}; {result.says}{dominant}\n"
-        f"A is {result.word}{than} in J/TH"
+        f"A is {result.word}{than} in J/TH{advice}"
     )
 
 

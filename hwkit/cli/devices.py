@@ -56,12 +56,20 @@ def _look() -> dict[str, Any]:
             )
     for meter in plugins.meters():
         if isinstance(meter, Unavailable):
-            absent.append(_absent(meter))
+            if _absent(meter) not in absent:  # what several kinds need is said once
+                absent.append(_absent(meter))
         else:
             meters.append({"address": meter.spec.name, "scope": meter.spec.scope.value})
     processor = {"model": cpuinfo.model(), "usable": usable_cpus(), "quota": topology.quota()}
     processor |= topology.read().to_json()
-    return {"processor": processor, "hashers": hashers, "meters": meters, "absent": absent}
+    seen = {each["address"].partition(":")[0] for each in (*meters, *absent)}
+    return {
+        "processor": processor,
+        "hashers": hashers,
+        "meters": meters,
+        "meters_by_address": [kind for kind in plugins.meter_kinds() if kind not in seen],
+        "absent": absent,
+    }
 
 
 def _absent(value: Unavailable) -> dict[str, str]:
@@ -74,9 +82,10 @@ def _print(found: dict[str, Any]) -> None:
     for hasher in found["hashers"]:
         details = ", ".join(f"{k} {v}" for k, v in hasher["details"].items() if k not in HIDDEN)
         click.echo(f"  {hasher['address']:<16} {details}")
-    click.echo("Meters" if found["meters"] else "Meters: none (no meter driver is installed)")
+    click.echo("Meters" if found["meters"] else "Meters: none of this machine's own")
     for meter in found["meters"]:
         click.echo(f"  {meter['address']:<16} {meter['scope']}")
+    click.echo(f"  {'by address':<16} {', '.join(found['meters_by_address'])}")
     if found["absent"]:
         click.echo("Absent")
     for absent in found["absent"]:

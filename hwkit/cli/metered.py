@@ -77,6 +77,9 @@ class Bench:
             self.hashers = [_only_one(device, find) for device in self.rig.devices]
             self.meters, self.wirings = rig.wire(self.rig, lambda each: find_meters([each]))
             conditions |= self.rig.conditions
+        twice = [name for name in self.names if self.names.count(name) > 1]
+        if twice:
+            raise PlanError(f"{twice[0]} is named twice: each meter once")
         conditions |= {name: _typed(text) for name, text in said.items() if text is not None}
         self.surroundings = surroundings(conditions, lambda each: find_meters([each]))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import Unmeasurable
 from hwkit.harness.figures import compared_rate, cpu_rate
 from hwkit.harness.statistics import centre_interval, shift_interval
+from hwkit.protocols import Basis
 from hwkit.units import Figure
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.99  # of a comparison, since a word is made of it: false alarms must be rare
 SAME_WITHIN = 0.01
 RUN_TO_RUN = 0.03  # between runs at other times, beside what their windows show: an allowance
+BLOCK_SHARES = 100
+BLOCKS = 20
 FEWEST = 8  # pairs (or windows of each): below, 99 % cannot be had
 
 
@@ -76,6 +79,30 @@ def compare(
     ratio = Figure(value, lo, hi, "")
     word = "AMBIGUOUS" if disturbed and not paired else _word(ratio, count)
     return Comparison(ratio, word, paired, count, how)
+
+
+def in_blocks(windows: Sequence[Window], basis: Basis) -> list[Window]:
+    """Return windows to compare by: a miner's are taken together until they have enough shares.
+
+    Those of devices that count are as they were. A rate of few shares has no logarithm to speak of.
+    """
+    if basis is Basis.COUNTED or not windows:
+        return list(windows)
+    shares = sum(window.shares for window in windows)
+    blocks = shares // BLOCK_SHARES if basis is Basis.SHARES else BLOCKS
+    size = -(-len(windows) // max(blocks, 1))
+    found = []
+    for first in range(0, len(windows), size):
+        some = windows[first : first + size]
+        found.append(
+            replace(
+                some[0],
+                closed=some[-1].closed,
+                hashes=sum(window.hashes for window in some),
+                shares=sum(window.shares for window in some),
+            )
+        )
+    return found
 
 
 def _word(ratio: Figure, count: int) -> str:

@@ -22,6 +22,17 @@ COUNTERS = ("accepted", "rejected", "stale", "hardware_errors", "difficulty_acce
 TOTAL_HASHES = "total_hashes"
 # What it tells as it is now: what matters is the mean.
 RATE, POWER, DEVFEE = "claimed_hashrate_h_s", "claimed_power_w", "devfee_fraction"
+# How it is set: told when it changes.
+SETTINGS = {
+    "firmware",
+    "mode",
+    "tuning",
+    "frequency_mhz",
+    "voltage_v",
+    "power_target_w",
+    "hashrate_target_h_s",
+    "chips",
+}
 
 
 @dataclass(slots=True)
@@ -38,10 +49,16 @@ class Rise:
 
     total: float = 0.0
     over_ns: int = 0
-    step_ns: int = 0  # the longest time between two changes: how stale a reading may be
     resets: int = 0
+    steps_s: float = 0.0  # between its changes, in all, and the sum of their cubes
+    cubes: float = 0.0
     _last: tuple[int, float] | None = None
     _changed: int = 0
+
+    @property
+    def stale_s(self) -> float:
+        """How far it may lag: the step in which a moment lies, as its square is on average."""
+        return math.sqrt(self.cubes / self.steps_s) if self.steps_s else 0.0
 
     def take(self, at: int, value: float, *, counts: bool) -> None:
         """Add a reading; one before the first window is only begun from."""
@@ -53,7 +70,8 @@ class Rise:
                 self.total += value - before
                 self.over_ns += at - began
             if value != before:
-                self.step_ns = max(self.step_ns, at - self._changed)
+                step_s = (at - self._changed) / 1e9
+                self.steps_s, self.cubes = self.steps_s + step_s, self.cubes + step_s**3
         if self._last is None or value != self._last[1] or not counts:
             self._changed = at
         self._last = at, value
@@ -107,6 +125,8 @@ class Delivered:
     assigned: int = 0
     rises: dict[str, Rise] = field(default_factory=lambda: defaultdict(Rise))
     means: dict[str, Mean] = field(default_factory=lambda: defaultdict(Mean))
+    settings: dict[str, tuple[float | None, tuple[str, ...]]] = field(default_factory=dict)
+    changed: Counter[str] = field(default_factory=Counter)  # settings, by name
     opened: int | None = None
     last: int = 0  # when the last share came, or the first window opened
     each: float = 0.0  # hashes that a share stood for last
@@ -131,6 +151,7 @@ class Delivered:
         """Take a window with its shares, each with the time of its arrival."""
         if self.opened is None:
             self.opened = self.last = window.opened
+            self.settle(window.opened)
         for at, share in shares:
             self._credit(at, share)
         self.settle(window.closed)
@@ -177,9 +198,14 @@ class Delivered:
         self.last, self.each = at, work
 
     def _told(self, probe: Probe, *, counts: bool) -> None:
-        if probe.value is None or not math.isfinite(probe.value):
+        if probe.name in SETTINGS:
+            now = probe.value, probe.words
+            if counts and self.settings.get(probe.name, now) != now:
+                self.changed[probe.name] += 1
+            self.settings[probe.name] = now
+        elif probe.value is None or not math.isfinite(probe.value):
             return
-        if probe.name in (*COUNTERS, TOTAL_HASHES):
+        elif probe.name in (*COUNTERS, TOTAL_HASHES):
             self.rises[probe.name].take(probe.at, probe.value, counts=counts)
         elif probe.name in (RATE, POWER, DEVFEE):
             self.means[probe.name].take(probe.at, probe.value, probe.words, counts=counts)

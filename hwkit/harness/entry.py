@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 MIN_WINDOWS = 10  # before an interval is trusted to stop a run
 CALIBRATION = Target.from_difficulty(2**-8)
+FIRST_SHARE_S = 30.0  # that a miner has for it
 PROBE_NS = 1_000_000_000
 KEPT_NS = 600_000_000  # and hashers report every 0.25 s: a kill costs less than a second
 
@@ -57,7 +58,8 @@ class Entry:
     facts: dict[str, Any] = field(default_factory=dict)  # what its record opened with
     job: Job | None = None
     delivered: Delivered | None = None  # of a miner that is fed or watched
-    at_work: bool = False  # it has a job: from then on it warms up
+    sent: int | None = None  # monotonic ns: when it got its first job
+    at_work: bool = False  # it has sent a share, too
     windows: list[Window] = field(default_factory=list)
     audits: list[Audit] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
@@ -131,12 +133,23 @@ class Entry:
         """Are its hashes counted, and not inferred from shares or claimed?"""
         return self.hasher.spec.basis is Basis.COUNTED
 
+    @property
+    def warms_up(self) -> bool:
+        """Does it work, so that a warm-up counts?
+
+        A miner that is fed has first to be led to a pool, and may reboot for that; then its
+        difficulty is sought. One that sends nothing is measured all the same.
+        """
+        if self.hasher.spec.basis is not Basis.SHARES or self.at_work:
+            return True
+        return self.sent is not None and time.monotonic_ns() - self.sent > FIRST_SHARE_S * 1e9
+
     def hear(self, events: Sequence[MinerEvent]) -> None:
         """Put what a miner was sent, sent in and told into the record."""
         assert self.run is not None  # noqa: S101 - it is measuring
         for event in events:
             if isinstance(event, Assigned):
-                self.at_work = True
+                self.sent = self.sent or event.at
                 self.run.assigned(event)
             elif isinstance(event, Probe):
                 if not self.windows:  # how it warms up; a run of days is not to fill the memory
@@ -144,7 +157,9 @@ class Entry:
                 self.run.probe(event)
             elif isinstance(event, Link):
                 self.run.event(event.at, _told(event))
-            elif event.verdict is not Verdict.GOOD:  # those are among the shares
+            elif event.verdict is Verdict.GOOD:
+                self.at_work = True
+            else:  # good ones are among the shares
                 self.run.submission(event)
             if self.delivered is not None:
                 self.delivered.hear(event)
@@ -273,12 +288,21 @@ class Entry:
         )
         return self.summary
 
+    def meters_told(self) -> list[dict[str, Any]]:
+        """Return the meters as a record has them, each with what went wrong so far."""
+        told = []
+        for each in self.sampled:
+            faults = each.faults_between(self.readings_from, self.readings_until)
+            last = {"faults": {"times": len(faults), "last": faults[-1][1]}} if faults else {}
+            told.append(each.to_json() | last)
+        return told
+
     def metered_facts(self) -> dict[str, Any]:
         """Return what a record says of meters, wiring and surroundings; nothing without any."""
         around = self.surroundings.to_json()
         facts: dict[str, Any] = {"conditions": around} if around else {}
         if self.sampled:
-            facts["meters"] = [each.to_json() for each in self.sampled]
+            facts["meters"] = self.meters_told()
             facts["wiring"] = self.wiring.to_json()
         return facts
 

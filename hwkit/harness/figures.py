@@ -12,6 +12,7 @@ from hwkit.harness import caveats
 from hwkit.harness.circumstances import held_back, of_the_place
 from hwkit.harness.correction import Correction
 from hwkit.harness.inferred import infer
+from hwkit.harness.miner_caveats import NothingDelivered
 from hwkit.harness.result import Partners, Result, results
 from hwkit.harness.statistics import (
     Interval,
@@ -59,7 +60,7 @@ class Summary:
     @property
     def failed(self) -> Caveat | None:
         """What makes a measurement that was done a FAIL."""
-        return next((c for c in self.caveats if isinstance(c, caveats.NothingDelivered)), None)
+        return next((c for c in self.caveats if isinstance(c, NothingDelivered)), None)
 
     @property
     def headline(self) -> Figure | None:
@@ -109,15 +110,17 @@ def summarise(
     nominal_v: float | None = None,
     card: bool = False,
     delivered: Delivered | None = None,
+    silent: Mapping[str, tuple[int, str]] | None = None,
 ) -> Summary:
     """Compute every figure and caveat from the rows alone. Without hashes there is no hashrate.
 
     `threads` may be more than the processors that are `usable` to them, which are of so many
     `cores`, of `core_types`; `quota` is how many processors' worth of time there is. Each is None
     where it is unknown. `metered` are the meters with their readings, `idle` the stretches in which
-    they watched the device idle, `unsettled` why a warm-up ended that had to, `probes` what a card
-    or a sensor told beside, `delivered` what a miner that is fed or watched has shown and said; the
-    rest is as results() takes it.
+    they watched the device idle, `silent` how often one did not read and what it was last,
+    `unsettled` why a warm-up ended that had to, `probes` what a card or a sensor told beside,
+    `delivered` what a miner that is fed or watched has shown and said; the rest is as results()
+    takes it.
     """
     counts = {
         "windows": len(windows),
@@ -143,6 +146,7 @@ def summarise(
     )
     around = sampled(probes)
     of_meters = [caveat for result in seen for caveat in result.caveats()]
+    of_meters += [caveats.MeterSilent(name, *said) for name, said in (silent or {}).items()]
     if delivered is not None:
         inferred = infer(windows, delivered, basis)
         figures = inferred.figures | _energetic(seen)
@@ -234,6 +238,11 @@ def conditions(document: dict[str, Any]) -> dict[str, Any]:
         "wiring": wiring and Wiring.from_json(wiring),
         "partners": partners and Partners.from_json(partners),
         "nominal_v": document.get("conditions", {}).get("mains_v"),
+        "silent": {
+            meter["name"]: (int(meter["faults"]["times"]), str(meter["faults"]["last"]))
+            for meter in document.get("meters", [])
+            if "faults" in meter
+        },
         "card": str(device["resource"]).startswith(CARDS),
     }
 

@@ -78,11 +78,17 @@ def foresee(
     meter that could. What nobody vouches for has no floor: the precision is then that of what the
     meter shows, and the text says so.
     """
+    notes = [
+        f"{each.name}: its range is told only when it is asked, so what depends on it is left out"
+        for each in specs
+        if _of_unknown_range(each)
+    ]
+    specs = [_without_range(each) if _of_unknown_range(each) else each for each in specs]
     spec = worst(specs, expected.power_w or LARGE_W)
     unchecked = [each.name for each in specs if each.accuracy is None]
     if unchecked:
         spec = replace(spec, accuracy=Accuracy(0.0))
-    notes = [
+    notes += [
         f"{name}: accuracy unchecked, so ± is of what it shows, and promises nothing of the truth"
         for name in unchecked
     ]
@@ -103,16 +109,29 @@ def foresee(
         said = f"what it draws and does is not known yet (--expect 3500W,200TH/s){least}"
     else:
         budget = reachable(conditions, plan.time_s)
+        if not budget.terms:
+            time_s = None
         terms = ", ".join(f"{name} {percent(2 * u)}" for name, u in _sorted(budget))
         reached = max(budget.below, budget.above)
-        said = (
-            f"at {show(power_w or 0, 'W')} and {show(rate or 0, 'H/s')} ({expected.source}) "
-            f"±{percent(reached)} of J/TH in {duration(plan.time_s)} ({terms or 'no term'})"
-        )
+        said = f"at {show(power_w or 0, 'W')} and {show(rate or 0, 'H/s')} ({expected.source}) "
+        if terms:
+            said += f"±{percent(reached)} of J/TH in {duration(plan.time_s)} ({terms})"
+        else:
+            said += "what its steps leave open is known once it has been read"
         if time_s is not None and plan.precision is not None:
             said += f", ±{percent(plan.precision)} in {duration(time_s)}"
     text = "; ".join([f"{device.name}: {said}", *notes])
     return Foreseen(device.name, expected, budget, time_s if known else None, text)
+
+
+def _of_unknown_range(spec: MeterSpec) -> bool:
+    accuracy = spec.accuracy
+    return accuracy is not None and bool(accuracy.of_range) and accuracy.range_w is None
+
+
+def _without_range(spec: MeterSpec) -> MeterSpec:
+    assert spec.accuracy is not None  # noqa: S101 - it depends on a range
+    return replace(spec, accuracy=replace(spec.accuracy, of_range=0.0))
 
 
 def worst(specs: Sequence[MeterSpec], power_w: float) -> MeterSpec:

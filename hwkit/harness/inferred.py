@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from hwkit.harness import caveats
+from hwkit.harness import caveats as general
+from hwkit.harness import miner_caveats as caveats
 from hwkit.harness.chance import (
     UNLIKELY,
     Dispersion,
@@ -38,7 +39,7 @@ BURST = 0.05  # of the mean gap: one in twenty is as short by chance
 MANY_BURSTS = 0.15
 FAR_Z = 7.0
 MATTERS = 0.01  # of a claim: what is within a percent is no purchase's affair
-DRIFT = 0.02
+DRIFT, DRIFT_Z = 0.02, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +64,15 @@ def infer(windows: Sequence[Window], delivered: Delivered, basis: Basis) -> Infe
         if not hashes:
             return Inferred({}, (), told)
         bare = Figure.bare(hashes / time_s, "H/s")
-        return Inferred({"hashrate": bare}, (caveats.ClaimedHashes(),), told)
+        found = (caveats.ClaimedHashes(), *_changes(delivered))
+        return Inferred({"hashrate": bare}, found, told)
     rate = hashrate(delivered, time_s)
     held = _claim_held(claim, rate, time_s)
     oddities = _oddities(windows, delivered, time_s)
     figures = held.figures if rate is None else {"hashrate": rate} | held.figures
     return Inferred(
         figures,
-        (*held.caveats, *_refusals(delivered), *oddities.caveats),
+        (*held.caveats, *_changes(delivered), *_refusals(delivered), *oddities.caveats),
         told | _account(delivered) | held.told | oddities.told,
     )
 
@@ -104,8 +106,8 @@ class Claim:
         """Return it: the rate by its hash counter where it has one, else by the rates it named."""
         total, means = delivered.rises.get(TOTAL_HASHES), delivered.means
         rate, by, stale_s = means[RATE].value, RATE, 0.0
-        if total is not None and total.over_ns:
-            rate, by, stale_s = total.total * 1e9 / total.over_ns, TOTAL_HASHES, total.step_ns / 1e9
+        if total is not None and total.over_ns and (total.total or rate is None):
+            rate, by, stale_s = total.total * 1e9 / total.over_ns, TOTAL_HASHES, total.stale_s
         power = means[POWER]
         return cls(
             rate,
@@ -217,6 +219,11 @@ def _counters(delivered: Delivered) -> dict[str, float]:
     return {name: delivered.rises[name].total for name in COUNTERS if name in delivered.rises}
 
 
+def _changes(delivered: Delivered) -> list[Caveat]:
+    names = ", ".join(sorted(delivered.changed))
+    return [caveats.SettingsChanged(names)] if names else []
+
+
 def _refusals(delivered: Delivered) -> list[Caveat]:
     came = delivered.shares + sum(delivered.verdicts.values())
     found: list[Caveat] = []
@@ -274,13 +281,13 @@ def _sliced(windows: Sequence[Window], delivered: Delivered, time_s: float) -> D
 
 def _drift(windows: Sequence[Window], time_s: float) -> list[Caveat]:
     """Return whether the rate rose or fell through the run by more than chance."""
-    slices = _slices(windows, time_s / 20)
+    slices = _slices(windows, time_s / 60)
     at = list(accumulate(seconds for seconds, _, _ in slices))
     rates = [hashes / seconds for seconds, hashes, _ in slices]
     mean = sum(rates) / len(rates)
     slope, z = trend(at, rates)
     drift = slope * time_s / mean if mean else 0.0
-    return [caveats.NotSteady(drift)] if abs(drift) > DRIFT and abs(z) > 4 else []
+    return [general.NotSteady(drift)] if abs(drift) > DRIFT and abs(z) > DRIFT_Z else []
 
 
 def _silences(

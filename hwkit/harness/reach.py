@@ -61,6 +61,8 @@ def reachable(conditions: Conditions, time_s: float) -> Budget:
     spec = conditions.spec
     of_class = class_u(spec, conditions.power_w)
     trip_s = conditions.round_trip_s
+    if spec.unasked and spec.interval_s is not None:
+        trip_s = spec.interval_s
     terms = {
         METER_CLASS: of_class or 0.0,
         ALIGNMENT: trip_s / (math.sqrt(6) * time_s),

@@ -264,7 +264,7 @@ class Readings:
         if self.spec.provenance is Provenance.NAMEPLATE:
             return
         step = self.spec.quantum_w
-        step = _common_step(watts) if step is None else step
+        step = max(_common_step(watts), _shown_step(watts)) if step is None else step
         for same in _runs(watts):
             (start, value), (end, _) = same[0], same[-1]
             if (
@@ -285,6 +285,18 @@ def _common_step(samples: Sequence[tuple[float, float]]) -> float:
     if len(moves) < FEW_MOVES or any(abs(move / least % 1 - 0.5) < 0.49 for move in moves):
         return 0.0
     return least
+
+
+def _shown_step(samples: Sequence[tuple[float, float]]) -> float:
+    """Return 1 or 0.1 W where no reading is finer: that may be all that the meter shows."""
+    return next(
+        (
+            step
+            for step in (1.0, 0.1)
+            if all(math.isclose(w, round(w / step) * step) for _, w in samples)
+        ),
+        0.0,
+    )
 
 
 def _range(spec: MeterSpec) -> float | None:

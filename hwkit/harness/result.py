@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hwkit.harness import caveats
 from hwkit.harness.correction import INDEPENDENT, corrected, doubts
 from hwkit.harness.efficiency import Budget, Efficiency, Work, efficiency, power_of
-from hwkit.harness.energy import Energy, Grade, energy, together
+from hwkit.harness.energy import Energy, energy, together
 from hwkit.harness.plausible import Doubt, implausible, out_of_scale
 from hwkit.harness.wiring import Wiring, shown
 from hwkit.protocols import Basis
@@ -79,7 +79,7 @@ class Result:
         """Return what a reader has to know beside it."""
         name, seen = self.name, self.energy
         found: list[Caveat] = []
-        if seen.grade is not Grade.FULL:
+        if seen.coverage < 1 or "gap" in {each.kind for each in seen.findings}:
             found.append(caveats.MeterGap(name, seen.coverage, seen.polling.largest_s))
         if seen.unchecked:
             unchecked = [

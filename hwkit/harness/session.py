@@ -306,11 +306,11 @@ class Session:
         if entry.run is None:
             return
         ended = {"state": state, "why": why, "ended_ns": time.monotonic_ns()}
-        summary = entry.summarise()
-        late = ("idle", "unsettled", "group")
-        ended |= {key: entry.facts[key] for key in late if key in entry.facts}
         if entry.sampled:  # a meter's step may be known only once it has been read
-            ended["meters"] = [each.to_json() for each in entry.sampled]
+            entry.facts["meters"] = entry.meters_told()
+        summary = entry.summarise()
+        late = ("idle", "unsettled", "group", "meters")
+        ended |= {key: entry.facts[key] for key in late if key in entry.facts}
         entry.run.seal(ended | summary.to_json())
 
     def _abandon(self) -> None:

@@ -160,13 +160,13 @@ class Tally:
     def _credit(self, share: Share) -> None:
         if share.serial not in self._assigned:
             raise self._wrong("a share of another job", share)
-        digest = sha256d(self.job.header(share))
-        if not self._assigned[share.serial].is_met_by(digest):
-            raise self._wrong("a false share", share)
         if self.basis is not Basis.COUNTED:
             ahead = share.ntime - time.time()
             if share.ntime < self.job.ntime or ahead > ROLLED_AHEAD_S:
                 raise self._wrong("a share whose nTime lies before its job, or far ahead", share)
+        digest = sha256d(self.job.header(share))
+        if not self._assigned[share.serial].is_met_by(digest):
+            raise self._wrong("a false share", share)
         seen = self._seen.setdefault(share.serial, set())
         if digest[:8] in seen:
             raise self._wrong("a share reported twice", share)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from hwkit.errors import PlanError
 from hwkit.harness.result import doubted
 from hwkit.harness.steady import Gate, Warmth, steadiness
-from hwkit.protocols import Basis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,8 +70,7 @@ class Watch:
         with self._lock:
             if entry is not None:
                 entry.probe()
-                # A miner that is fed has first to be led to the pool, and may reboot for that.
-                if entry.hasher.spec.basis is not Basis.SHARES or entry.at_work:
+                if entry.warms_up:
                     self._working.add(entry.number)
             if self.why:
                 return True  # another of the group has failed: nobody is to wait for it

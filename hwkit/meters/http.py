@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 
 def find(address: Address | None) -> Iterator[Meter | Unavailable]:
     """Yield the meter addressed; without an address nothing, since no network is searched."""
-    if address is None:
-        return
-    meter = HttpMeter(address)
-    yield meter if find_spec("aiohttp") else NoDriver(str(address), "pip install 'hwkit[http]'")
+    if find_spec("aiohttp") is None:
+        where = "http" if address is None else str(address)
+        yield NoDriver(where, "aiohttp is missing: pip install 'hwkit[http]'")
+    elif address is not None:
+        yield HttpMeter(address)
 
 
 class HttpMeter:

@@ -54,10 +54,11 @@ QUANTA_J = {"tasmota": 0.001 * KWH}
 
 def find(address: Address | None) -> Iterator[Meter | Unavailable]:
     """Yield the meter addressed; without an address nothing, since no network is searched."""
-    if address is None:
-        return
-    meter = MqttMeter(address)
-    yield meter if find_spec("paho") else NoDriver(str(address), "pip install 'hwkit[mqtt]'")
+    if find_spec("paho") is None:
+        where = "mqtt" if address is None else str(address)
+        yield NoDriver(where, "paho-mqtt is missing: pip install 'hwkit[mqtt]'")
+    elif address is not None:
+        yield MqttMeter(address)
 
 
 class MqttMeter:
@@ -86,6 +87,7 @@ class MqttMeter:
             Provenance.METER,
             interval_s=number_of(address, "interval", 10.0),  # Tasmota's shortest TelePeriod
             quantum_j=QUANTA_J.get(profile),
+            unasked=True,
         )
 
     @property

@@ -53,7 +53,7 @@ def find_csv(address: Address | None) -> Iterator[Meter]:
 def _spec(address: Address) -> MeterSpec:
     interval_s = number_of(address, "interval", 1.0)
     scope = scope_of(address, Scope.WALL)
-    return MeterSpec(name_of(address), scope, Provenance.METER, interval_s=interval_s)
+    return MeterSpec(name_of(address), scope, Provenance.METER, interval_s=interval_s, unasked=True)
 
 
 class Program:

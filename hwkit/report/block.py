@@ -50,10 +50,14 @@ def _efficiency(seen: dict[str, Any]) -> str:
     found = seen["efficiency"]
     if found is None:
         coverage = seen["energy"]["coverage"]
-        few = f"{100 * coverage:.3g} % of the window was seen"
-        return f"none: {few if coverage < 1 else 'its partners have not done their part'}"
+        if coverage < 1:
+            return f"none: {100 * coverage:.3g} % of the window was seen"
+        if seen.get("group"):
+            return "none: its partners have not done their part"
+        return "none: what was subtracted is more than the rest; look at `less` in the rig file"
     figure, budget = Figure.from_json(found), found["budget"]
-    return f"{figure} (k = 2; {figure.lo:.6g} to {figure.hi:.6g}), {budget['dominant']}"
+    lo, hi = (show(edge, figure.unit, 6) for edge in (figure.lo, figure.hi))
+    return f"{figure} (k = 2; {lo} to {hi}), {budget['dominant']}"
 
 
 def _surroundings(document: dict[str, Any]) -> str:
@@ -86,7 +90,9 @@ def _instrument(meter: dict[str, Any], energy: dict[str, Any]) -> str:
                 " ".join(filter(None, told)) or "of no name",
                 f"±{percent(accuracy['of_reading'])} of the reading ({accuracy['source']})"
                 if accuracy
-                else "accuracy unchecked",
+                else None
+                if "correction" in meter
+                else "accuracy unchecked: ± leaves its error out",
                 meter["calibrated"] or "uncalibrated",
                 energy["source"] and f"joules by its {energy['source']}",
                 f"{energy['readings']} readings",

@@ -28,7 +28,7 @@ def delivered_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if gap:
         yield "claim gap", f"{_gap(gap)} of what it delivers"
     if "gap_without_devfee" in seen:
-        fee = 100 * seen["claimed"]["devfee_fraction"]
+        fee = 100 * seen["claimed"].get("devfee_fraction", 0.0)
         yield "diverted", f"{fee:.3g} % by its own word; {_gap(seen['gap_without_devfee'])} without"
     yield from _oddities(seen)
 

@@ -32,6 +32,7 @@ FIGURES = [
 ]
 # Details that have a line of their own.
 OWN = {"lanes", "threads", "affinity", "device", "platform", "version", "driver"}
+LOPSIDED = 0.5  # from there on an interval of few shares is not about as far to both sides
 WIDTH = 100  # of tables that are not on a terminal
 
 
@@ -86,8 +87,8 @@ def record_card(record: Record) -> None:
     work = beside(record.work)
     pinned = device["details"].get("affinity")
     where = "" if pinned is None else f" on processors {pinned}"
-    threads = f"{device['threads']} threads{where}"
-    row("device", f"{device['name']}, {threads}, {device['basis']}{work}")
+    threads = "" if device["threads"] is None else f", {device['threads']} threads{where}"
+    row("device", f"{device['name']}{threads}, {device['basis']}{work}")
     for name, text in _device_rows(device["details"]):
         row(name, text)
     for name, figure in sorted(record.figures.items(), key=_place):
@@ -97,7 +98,7 @@ def record_card(record: Record) -> None:
             )
     counts, audit = document["counts"], document["audit"]
     row(
-        "counted",
+        _basis(record).removeprefix(", ") or "counted",
         f"{counts['hashes']:,} hashes, {counts['shares']:,} shares in {counts['windows']} windows",
     )
     for name, text in energy_rows(document):
@@ -190,7 +191,12 @@ def _figure(name: str) -> Callable[[Record], str]:
 
 def _shown(figure: Figure) -> str:
     """Show a figure; what nobody has an interval for, as what is claimed, without one."""
-    return str(figure) if figure.U else show(figure.value, figure.unit)
+    if not figure.U:
+        return show(figure.value, figure.unit)
+    if figure.relative < LOPSIDED or not figure.value:
+        return str(figure)
+    lo, hi = (show(bound, figure.unit) for bound in (figure.lo, figure.hi))
+    return f"{show(figure.value, figure.unit)} ({lo} to {hi})"
 
 
 def _relative(figure: Figure) -> str:
@@ -204,9 +210,15 @@ def _basis(record: Record) -> str:
     return "" if basis == Basis.COUNTED else f", {basis}"
 
 
+def _audited(record: Record) -> str:
+    return "-" if _basis(record) else f"{record.document['audit']['hits']:,} hits"
+
+
 def _gap(record: Record) -> str:
     figure = record.figures.get("claim_gap")
-    return "-" if figure is None else f"{100 * figure.value:+.1f} ± {100 * figure.U:.1f} %"
+    if figure is None:
+        return "-"
+    return f"{100 * figure.lo:+.1f} to {100 * figure.hi:+.1f} %"
 
 
 def _spread(record: Record) -> str:
@@ -226,9 +238,11 @@ COLUMNS: dict[str, Callable[[Record], str]] = {
     "power": _figure("power"),
     "J/TH": _figure("efficiency"),
     "shares": lambda record: f"{record.document['counts']['shares']:,}",
-    "audited": lambda record: f"{record.document['audit']['hits']:,} hits",
+    "audited": _audited,
     "state": lambda record: record.document["state"],
 }
+# What is left out where it is nobody's.
+SOMETIMES = ("power", "J/TH", "claim gap", "per CPU second", "cycles/hash", "spread", "audited")
 # What a narrow terminal does without, in this order.
 DISPENSABLE = ("audited", "shares", "spread", "cycles/hash", "per CPU second")
 
@@ -242,7 +256,7 @@ def _columns(records: Sequence[Record], width: int) -> dict[str, list[str]]:
         shown.pop("work", None)
     if not any(map(_basis, records)):
         del shown["basis"]
-    for name in ("power", "J/TH", "claim gap"):
+    for name in SOMETIMES:
         if all(cell == "-" for cell in shown[name]):
             del shown[name]
     for name in DISPENSABLE:

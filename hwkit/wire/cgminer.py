@@ -11,11 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import threading
 import time
-from collections import deque
-from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +29,10 @@ from hwkit.units import plain
 from hwkit.wire import cgminer_text, repair, tcp
 from hwkit.wire.cgminer_text import brackets
 from hwkit.wire.repair import CUT_OFF, Truncated
+from hwkit.wire.turns import turn_at, turn_at_async
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = [
     "Denied",
@@ -119,16 +116,18 @@ def ask(
     answer = _Answer(host, port, command)
     deadline = time.monotonic() + deadline_s
     places = tcp.resolve(host, port, _STREAM)
-    with _hold(places[0][1], answer, deadline), tcp.connect(places, deadline) as stream:
-        answer.asked()
-        try:
-            stream.sendall(request)
-            while not answer.take(tcp.await_bytes(stream, _PIECE, deadline)):
-                pass
-        except DeviceTimeout:
-            return answer.late()
-        except OSError as error:
-            raise answer.broken() from error
+    try:
+        with turn_at(places[0][1], deadline):
+            answer.connecting()
+            with tcp.connect(places, deadline) as stream:
+                answer.asking()
+                stream.sendall(request)
+                while not answer.take(tcp.await_bytes(stream, _PIECE, deadline)):
+                    pass
+    except (TimeoutError, DeviceTimeout):
+        return answer.late()
+    except OSError as error:
+        raise answer.broken() from error
     return answer.reply()
 
 
@@ -147,23 +146,16 @@ async def ask_async(
     answer = _Answer(host, port, command)
     deadline = time.monotonic() + deadline_s
     loop = asyncio.get_running_loop()
-    turn: Future[None] = Future()
     try:
         async with asyncio.timeout(deadline_s):
-            places = await _resolve(host, port)
-            place = places[0][1]
-            try:
-                _TURNS.join(place, turn)
-                if not turn.done():
-                    await asyncio.wrap_future(turn)
-                answer.reached()
-                with await _connect(places, deadline) as stream:
-                    answer.asked()
+            places = await tcp.resolve_async(host, port, _STREAM)
+            async with turn_at_async(places[0][1]):
+                answer.connecting()
+                with await tcp.connect_async(places, deadline) as stream:
+                    answer.asking()
                     await loop.sock_sendall(stream, request)
                     while not answer.take(await loop.sock_recv(stream, _PIECE)):
                         pass
-            finally:
-                _TURNS.leave(place, turn)
     except TimeoutError:
         return answer.late()
     except OSError as error:
@@ -184,6 +176,8 @@ async def poll(
     At most `at_once` connections are open. An error is a value; where a miner cannot be reached or
     does not answer, it stands for the commands that were left, too.
     """
+    for command in commands:
+        _request(command, None, None, text=False)  # a PlanError now, not one a worker
     left = iter(miners)
 
     async def work() -> None:
@@ -221,7 +215,8 @@ def parse(raw: bytes, peer: str = "answer") -> Reply:
     else:
         document, repairs = cgminer_text.loads(raw, peer)
     if not isinstance(document, dict):
-        raise ProtocolError(f"{peer}: answered with {document!r:.60}, which is no object", raw)
+        said = f"{peer}: answered with a {type(document).__name__} where an object belongs"
+        raise ProtocolError(said, raw)
     # bfgminer's limit is 64 KiB: it closes all brackets where a record ended, and says so by id.
     if document.get("id") == 0 and len(raw) > 1 << 15:
         repairs += (CUT_OFF,)
@@ -254,10 +249,10 @@ class _Answer:
         self._late = "another question of ours takes its time: it answers one at a time"
         self._asked = 0
 
-    def reached(self) -> None:
+    def connecting(self) -> None:
         self._late = "nothing answers there"
 
-    def asked(self) -> None:
+    def asking(self) -> None:
         self._asked = time.monotonic_ns()
         self._late = "no answer in time: it serves one client at a time; does another wait there?"
 
@@ -288,7 +283,11 @@ class _Answer:
         """Return what came before the deadline, if it is whole."""
         if not self._came:
             raise DeviceTimeout(f"{self._peer}: {self._late}")
-        return self.reply(NO_CLOSE)
+        try:
+            return self.reply(NO_CLOSE)
+        except Truncated as error:
+            said = f"{self._peer}: {len(self._came)} bytes in time, and no end: give it longer"
+            raise Truncated(said, error.received) from None
 
     def broken(self) -> HwkitError:
         """Return what a reset connection means."""
@@ -318,80 +317,3 @@ def _request(
         said = f"{command}: a request has {LONGEST} bytes at most, not {len(request)}"
         raise PlanError(f"{said}: shorten its parameter")
     return request
-
-
-async def _resolve(host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
-    try:
-        found = socket.getaddrinfo(host, port, type=_STREAM, flags=socket.AI_NUMERICHOST)
-    except (OSError, UnicodeError):
-        loop = asyncio.get_running_loop()  # a name: asking what it stands for may take seconds
-        return await loop.run_in_executor(None, tcp.resolve, host, port, _STREAM)
-    return [(family, place) for family, _, _, _, place in found]  # type: ignore[misc]
-
-
-async def _connect(places: list[tuple[int, tuple[str, int]]], deadline: float) -> socket.socket:
-    """Connect as tcp.connect does."""
-    loop = asyncio.get_running_loop()
-    last: OSError | None = None
-    for left, (family, place) in zip(range(len(places), 0, -1), places, strict=True):
-        stream = socket.socket(family, _STREAM)
-        try:
-            stream.setblocking(False)  # noqa: FBT003
-            async with asyncio.timeout((deadline - time.monotonic()) / left):
-                await loop.sock_connect(stream, place)
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
-            last = error
-            stream.close()
-        except BaseException:
-            stream.close()
-            raise
-        else:
-            return stream
-    raise tcp.unreachable(places[0][1], last) from last
-
-
-class _Turns:
-    """Who may connect: one at a time to a place, in order, from any thread or event loop."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._queues: dict[tuple[str, int], deque[Future[None]]] = {}
-
-    def join(self, place: tuple[str, int], turn: Future[None]) -> None:
-        """Queue up; `turn` has a result from when one may connect."""
-        with self._lock:
-            queue = self._queues.setdefault(place, deque())
-            queue.append(turn)
-            if len(queue) == 1:
-                turn.set_result(None)
-
-    def leave(self, place: tuple[str, int], turn: Future[None]) -> None:
-        """Let the next one in, or stop waiting; for one who never came, nothing."""
-        with self._lock:
-            queue = self._queues.get(place, deque())
-            if turn not in queue:
-                return
-            queue.remove(turn)
-            if not queue:
-                del self._queues[place]
-            elif not queue[0].done():  # a cancelled one is about to leave
-                queue[0].set_result(None)
-
-
-_TURNS = _Turns()
-
-
-@contextmanager
-def _hold(place: tuple[str, int], answer: _Answer, deadline: float) -> Iterator[None]:
-    """Wait for the turn."""
-    turn: Future[None] = Future()
-    try:
-        _TURNS.join(place, turn)
-        try:
-            turn.result(max(deadline - time.monotonic(), 0))
-        except TimeoutError:
-            answer.late()
-        yield
-    finally:
-        _TURNS.leave(place, turn)

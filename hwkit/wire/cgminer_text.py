@@ -83,18 +83,20 @@ def _sections(text: str, repairs: Counter[str]) -> Iterator[list[tuple[str, str 
     fields: list[tuple[str, str | None]] = []
     key: str | None = None
     parts: list[str] = []
-    for plain, mark, escaped, backslash in _PIECE.findall(text):
+    for piece in _PIECE.finditer(text):
+        mark = piece[2]
         if mark == "=" and key is None:
             key, parts = "".join(parts), []
-        elif mark in {",", "|"}:
+        elif mark and mark != "=":
             fields.append(("".join(parts), None) if key is None else (key, "".join(parts)))
             key, parts = None, []
             if mark == "|":
                 yield _joined(fields, repairs)
                 fields = []
         else:
-            repairs[BAD_ESCAPE] += backslash != ""
-            parts.append(plain or escaped or mark or backslash)
+            if piece[4]:
+                repairs[BAD_ESCAPE] += 1
+            parts.append(piece[3] or piece[0])
 
 
 def _joined(

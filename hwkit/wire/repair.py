@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from typing import Any, NoReturn
+from typing import Any
 
 from hwkit.errors import ProtocolError
 
 DEEPEST = 64  # containers in one another: 9 is the most that a miner was seen to send
+MOST = 4096  # repairs: overflowing lists of error codes take some hundred
 SHOWN = 60  # characters of an answer that an error quotes
 
 MISSING_COMMA = "missing comma"  # }{ and "a":"b""c":"d"
@@ -45,6 +46,7 @@ _UNFINISHED = re.compile(r'[ \t\r\n]*+(?:"|[\w.+-]*+\Z)', re.ASCII)  # what _TOK
 _ODD = re.compile(r'(\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})|\\(.)|"', re.DOTALL)
 _CLOSES = {"{": "}", "[": "]"}
 _WORDS = {"true": True, "false": False, "null": None}
+_STRICT = json.JSONDecoder(parse_constant=int)  # Python takes NaN for JSON; int refuses it
 _LENIENT = json.JSONDecoder(strict=False)
 _NO_NUMBER = {"nan", "inf", "infinity"}
 
@@ -62,7 +64,7 @@ def loads(raw: bytes, peer: str = "answer") -> tuple[Any, tuple[str, ...]]:
     repairs: Counter[str] = Counter()
     text, nul = opened(raw, repairs)
     try:
-        document = json.loads(text, parse_constant=_refuse)
+        document = _STRICT.decode(text)
     except (ValueError, RecursionError):
         document = _Reader(text, repairs).document(raw, peer, cut=nul)
     return document, named(repairs)
@@ -81,7 +83,7 @@ def opened(raw: bytes, repairs: Counter[str]) -> tuple[str, bool]:
 
 def named(repairs: Counter[str]) -> tuple[str, ...]:
     """Return each name once, with how often where that was more."""
-    return tuple(f"{name} ({n} places)" if n > 1 else name for name, n in repairs.items() if n)
+    return tuple(f"{name} ({n} places)" if n > 1 else name for name, n in repairs.items())
 
 
 class _Nonsense(ValueError):
@@ -100,23 +102,33 @@ class _Reader:
     def document(self, raw: bytes, peer: str, *, cut: bool) -> Any:  # noqa: ANN401 - any JSON
         try:
             self._read()
-        except ValueError as error:  # json's own are of an integer with thousands of digits
-            here = self._text[self._at : self._at + SHOWN]
-            said = f"{peer}: no JSON from character {self._at} on: {here!r}"
-            raise ProtocolError(said, raw) from error
         except EOFError as error:
-            if not cut or not self._root:
+            if not cut:
                 said = f"{peer}: cut off after {len(raw)} bytes: ask again"
                 raise Truncated(said, raw) from error
-            self._repairs[CUT_OFF] += 1
+            if not self._root:
+                raise self._refusal(raw, peer) from error
+            self._note(CUT_OFF)
+        except ValueError as error:  # json's own are of an integer with thousands of digits
+            raise self._refusal(raw, peer) from error
         else:
             _note_rest(self._text[self._at :].strip(), self._repairs)
         return self._root
 
+    def _refusal(self, raw: bytes, peer: str) -> ProtocolError:
+        here = self._text[self._at : self._at + SHOWN]
+        return ProtocolError(f"{peer}: no JSON from character {self._at} on: {here!r}", raw)
+
+    def _note(self, name: str, *, when: bool = True) -> None:
+        if when:
+            self._repairs[name] += 1
+            if self._repairs[name] > MOST:
+                raise _Nonsense
+
     def _read(self) -> None:
         mark, self._root = self._next()
         if mark == ",":
-            self._repairs[MISSING_BRACE] += 1
+            self._note(MISSING_BRACE)
             mark, self._root = "{", {}
         if mark not in _CLOSES:
             raise _Nonsense
@@ -126,11 +138,11 @@ class _Reader:
             container, close = inside[-1]
             mark, value = self._next()
             if mark == close:
-                self._repairs[TRAILING_COMMA] += before == ","
+                self._note(TRAILING_COMMA, when=before == ",")
                 inside.pop()
                 before = ""
             elif mark == ",":
-                self._repairs[LEADING_COMMA] += before != ""
+                self._note(LEADING_COMMA, when=before != "")
                 before = before or ","
             else:
                 before, value = self._member(container, mark, value, first=before != "")
@@ -144,11 +156,11 @@ class _Reader:
         listed = isinstance(container, list)
         pair = listed and mark == ":" and not first and isinstance(container[-1], str)
         if pair:
-            self._repairs[LIST_WITH_COLONS] += 1
+            self._note(LIST_WITH_COLONS)
             key = container.pop()
             mark, value = self._next()
         else:
-            self._repairs[MISSING_COMMA] += not first
+            self._note(MISSING_COMMA, when=not first)
         if not listed:
             key = value
             if not isinstance(key, str) or self._next()[0] != ":":
@@ -191,25 +203,25 @@ class _Reader:
             return _WORDS[text]
         if text.lstrip("+-").lower() not in _NO_NUMBER:
             raise _Nonsense
-        self._repairs[BARE_NAN] += 1
+        self._note(BARE_NAN)
         return None
 
     def _string(self, text: str) -> str:
         try:
-            return str(json.loads(text))
+            return str(_STRICT.decode(text))
         except ValueError:
             mended = f'"{_ODD.sub(self._plain, text[1:-1])}"'
         try:
-            return str(json.loads(mended))
+            return str(_STRICT.decode(mended))
         except ValueError:
-            self._repairs[RAW_NEWLINE] += 1
+            self._note(RAW_NEWLINE)
             return str(_LENIENT.decode(mended))
 
     def _plain(self, found: re.Match[str]) -> str:
         """Return how a string must write what it wrote, which is no escape but looks like one."""
         if found[1]:
             return found[1]
-        self._repairs[BAD_ESCAPE if found[2] else UNESCAPED_QUOTE] += 1
+        self._note(BAD_ESCAPE if found[2] else UNESCAPED_QUOTE)
         return found[2] or '\\"'
 
 
@@ -217,7 +229,3 @@ def _note_rest(rest: str, repairs: Counter[str]) -> None:
     if rest:
         document = rest[0] in _CLOSES or rest.startswith(("STATUS=", "CMD="))
         repairs[SECOND_DOCUMENT if document else TRAILING_GARBAGE] += 1
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(name)

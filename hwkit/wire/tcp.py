@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import select
 import socket
 import time
@@ -54,11 +56,46 @@ def connect(places: list[tuple[int, tuple[str, int]]], deadline: float) -> socke
         try:
             # Each place gets its share: a dead IPv6 route must not use up IPv4's time.
             stream.settimeout(max((deadline - time.monotonic()) / left, 0.001))
-            stream.connect(place)
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            stream.connect(place)
         except OSError as error:
             last = error
             stream.close()
+        else:
+            return stream
+    raise unreachable(places[0][1], last) from last
+
+
+async def resolve_async(
+    host: str, port: int, kind: socket.SocketKind
+) -> list[tuple[int, tuple[str, int]]]:
+    """Do as resolve does; what a name stands for is asked on another thread."""
+    try:
+        found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, resolve, host, port, kind)
+    return [(family, place) for family, _, _, _, place in found]  # type: ignore[misc]
+
+
+async def connect_async(
+    places: list[tuple[int, tuple[str, int]]], deadline: float
+) -> socket.socket:
+    """Do as connect does; the stream does not block."""
+    last: OSError | None = None
+    for left, (family, place) in zip(range(len(places), 0, -1), places, strict=True):
+        stream = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            stream.settimeout(0)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            async with asyncio.timeout((deadline - time.monotonic()) / left):
+                await asyncio.get_running_loop().sock_connect(stream, place)
+        except OSError as error:
+            last = error
+            stream.close()
+        except asyncio.CancelledError:
+            stream.close()
+            raise
         else:
             return stream
     raise unreachable(places[0][1], last) from last
@@ -71,7 +108,10 @@ def unreachable(place: tuple[str, int], error: OSError | None) -> HwkitError:
         return DeviceTimeout(f"{where}: nothing answers there")
     if isinstance(error, PermissionError):
         return NotPermitted(where, f"the system forbids it: {error.strerror}")
-    why = error.strerror.lower() if error and error.strerror else "it cannot be reached"
+    if isinstance(error, ConnectionResetError):
+        return NotPermitted(where, "it takes a connection and drops it: may this machine have one?")
+    # Not strerror: asyncio has words of its own there.
+    why = os.strerror(error.errno).lower() if error and error.errno else "it cannot be reached"
     return NoDevice(where, f"{why}: is it on, its network interface enabled, the port right?")
 
 

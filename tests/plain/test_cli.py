@@ -409,6 +409,15 @@ def test_bare_hwkit_says_what_to_type_next():
     assert "Next: hwkit bench --quick" in done.stdout
 
 
+def test_devices_says_which_meters_have_to_be_addressed(hwkit):
+    found = json.loads(hwkit("devices", "--json", store=None).stdout)
+    absent = {each["address"] for each in found["absent"]}
+    for kind in ("csv", "exec", "manual", "nameplate"):
+        assert kind in found["meters_by_address"]
+    assert not absent & set(found["meters_by_address"])
+    assert ", nameplate" in hwkit("devices", store=None).stdout
+
+
 def test_devices_says_what_the_processor_is(hwkit):
     found = json.loads(hwkit("devices", "--json", store=None).stdout)["processor"]
     assert found["usable"] >= 1

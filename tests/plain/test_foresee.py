@@ -7,11 +7,11 @@ from meter_runs import spec
 
 from hwkit.errors import PlanError
 from hwkit.harness.efficiency import SHARES, Budget
-from hwkit.harness.energy import METER_CLASS
+from hwkit.harness.energy import ALIGNMENT, METER_CLASS
 from hwkit.harness.foresee import Expected, foresee, worst
 from hwkit.harness.plan import Plan
 from hwkit.harness.reach import time_left
-from hwkit.protocols import Basis, HasherSpec
+from hwkit.protocols import Accuracy, Basis, HasherSpec
 
 COUNTED = HasherSpec("cuda:0", Basis.COUNTED, "gpu")
 SHARED = HasherSpec("asic:1", Basis.SHARES, "asic")
@@ -129,3 +129,33 @@ def test_a_rig_says_how_long_its_devices_take_together(hwkit, tmp_path):
     group = hwkit("bench", "--rig", path, "--plan")
     assert group.returncode == 2
     assert "share a meter, and what they run on" in group.stderr
+
+
+def test_a_meter_that_sends_unasked_is_foreseen_by_its_interval():
+    """As energy() has it: each edge's reading is up to an interval old."""
+    plan = Plan(time_s=60.0, precision=0.05, meters=("test",))
+    found = foresee(plan, COUNTED, [spec(None, unasked=True)], Expected(100.0, 8e6), asked=True)
+    assert found.budget is not None
+    assert found.budget.terms[ALIGNMENT] == pytest.approx(1 / 6**0.5 / 60)
+
+
+def test_a_range_that_only_the_instrument_knows_is_left_out_and_told():
+    of_range = Accuracy(0.001, of_range=0.001)
+    plan = Plan(time_s=60.0, precision=0.05, meters=("test",))
+    found = foresee(plan, COUNTED, [spec(accuracy=of_range)], MINER, asked=True)
+    assert found.budget is not None
+    assert found.budget.terms[METER_CLASS] == pytest.approx(0.001 / 3**0.5)
+    assert "its range is told only when it is asked" in found.text
+
+
+def test_what_is_of_meters_wants_one(hwkit):
+    for option in (("--idle", "1s"), ("--expect", "1W"), ("--confirm",), ("--no-corrections",)):
+        done = hwkit("bench", "cpu:reference", "--plan", *option)
+        assert done.returncode == 2
+        assert f"{option[0]} is of runs with a meter" in done.stderr
+
+
+def test_one_meter_named_twice_is_refused_by_the_plan(hwkit):
+    done = hwkit("bench", "cpu:reference", "--plan", "--meter", PLUG, "--meter", PLUG)
+    assert done.returncode == 2
+    assert "named twice" in done.stderr

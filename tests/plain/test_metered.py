@@ -161,7 +161,8 @@ def test_joules_and_hashes_are_of_one_window(store):
     assert figure.relative >= 2 * 0.01 / 3**0.5 * 0.99
     assert record.document["meters"][0]["told"] == {"model": "Fake 3000", "serial": "7"}
     assert faults_of(record) == []
-    assert {"UncheckedMeter", "ClaimedEnergy", "MeterGap"} & names_of(record) == set()
+    quiet = {"UncheckedMeter", "ClaimedEnergy", "MeterGap", "MeterSilent"}
+    assert not quiet & names_of(record)
 
 
 def test_it_stops_once_j_th_is_precise(store):
@@ -256,7 +257,11 @@ def test_a_meter_that_dies_costs_the_joules_and_not_the_hashes(store, fault):
     assert "efficiency" not in record.figures  # less than 80 % of the window was seen
     assert "MeterGap" in names_of(record)
     said = {what for _, what in record.read("events")}
-    assert said == {"fake:1: gone" if fault == "dies" else "fake:1: ZeroDivisionError: "}
+    why = "fake:1: gone" if fault == "dies" else "fake:1: ZeroDivisionError: "
+    assert said == {why}
+    [silent] = [c for c in record.document["caveats"] if c["caveat"] == "MeterSilent"]
+    assert silent["last"] == why
+    assert silent["times"] == len(list(record.read("events")))
     assert faults_of(record) == []
 
 
@@ -670,3 +675,11 @@ def test_the_plan_says_how_long_it_takes():
     assert done.returncode == 0
     assert "by nameplate:100W" in done.stdout
     assert "after 10 min to 45 min of warm-up" in done.stdout
+
+
+def test_a_value_that_stands_still_is_no_gap(store):
+    [record] = run(store, FakeMeter(watts=100.21), time_s=2.0)
+    assert "MeterFault" in names_of(record)
+    assert record.document["metered"][0]["energy"]["coverage"] == 1
+    assert "MeterGap" not in names_of(record)
+    assert faults_of(record) == []

@@ -215,7 +215,7 @@ def test_without_the_library(monkeypatch):
     monkeypatch.setattr("hwkit.meters.http.find_spec", lambda name: None)
     [absent] = plugins.meters("shelly:192.0.2.1")
     assert isinstance(absent, NoDriver)
-    assert absent.why == "pip install 'hwkit[http]'"
+    assert absent.why == "aiohttp is missing: pip install 'hwkit[http]'"
 
 
 def test_a_recorded_miner(serve, meter):

@@ -387,7 +387,7 @@ def test_without_the_library(monkeypatch):
     monkeypatch.setattr("hwkit.meters.mqtt.find_spec", lambda name: None)
     [absent] = plugins.meters("mqtt:192.0.2.1/a?watts=")
     assert isinstance(absent, NoDriver)
-    assert absent.why == "pip install 'hwkit[mqtt]'"
+    assert absent.why == "paho-mqtt is missing: pip install 'hwkit[mqtt]'"
 
 
 @pytest.mark.parametrize(

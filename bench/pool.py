@@ -1,6 +1,6 @@
 """What the bench pool bears: shares a second on one core, and a thousand connections.
 
-    python bench/pool.py [--time 20] [--connections 200] [--held 1000] [--json]
+    python bench/pool.py [--time 60] [--connections 200] [--held 1000] [--json]
 
 The miners are a process of their own (pool_load.py), on another processor where there is one. Every
 share is one packet, hashed again, put into the event stream and from there into a SQLite store,
@@ -149,7 +149,7 @@ def rehashed(store, name, job):
 def held(connections, seconds):
     """Return how the pool's memory stands with so many connections, early and late."""
     grown = []
-    with Pool(OneTemplate(one_template()), DIFFICULTY, job_s=2.0) as pool:
+    with Pool(OneTemplate(one_template()), DIFFICULTY, job_s=1.0) as pool:
         before = resident_mib()
         with Load(pool, connections, seconds, connections) as load:
             load.begin()
@@ -177,7 +177,7 @@ def resident_mib():
 
 
 @click.command()
-@click.option("--time", "seconds", default=20.0, help="Seconds of each.")
+@click.option("--time", "seconds", default=60.0, help="Seconds of each.")
 @click.option("--connections", default=200, help="Of the first: each with one share under way.")
 @click.option("--held", "many", default=1000, help="Of the second: each with a share a second.")
 @click.option("--json", "as_json", is_flag=True)

@@ -121,7 +121,8 @@ def command(
     steered: dict[int, _Window] = {}
     with until_interrupted() as stop, pool:
         host, port = pool.address
-        click.echo(f"Point a miner at stratum+tcp://{host}:{port}", err=True)
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        click.echo(f"Point a miner at stratum+tcp://{place}", err=True)
         until = None if time_s is None else time.monotonic() + time_s
         with PoolLive(seen) as live:
             while until is None or time.monotonic() < until:
@@ -135,7 +136,7 @@ def command(
         now = time.monotonic_ns()
         seen.take(pool.take())
     if as_json:
-        print_json({"address": f"{host}:{port}"} | seen.to_json(now))
+        print_json({"address": place} | seen.to_json(now))
     else:
         for line in summary(seen, now):
             click.echo(plain(line))

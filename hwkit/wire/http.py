@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 DEADLINE_S = 4.5
+_STARTING = threading.Lock()
 LARGEST = 1 << 18  # bytes of an answer: the status of a device is a few thousand
 
 
@@ -212,9 +213,15 @@ class Host:
             await session.close()
 
 
-@functools.cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """Return the one event loop of all hosts, on a thread of its own."""
+    """Return the one event loop of all hosts, whichever threads ask first."""
+    with _STARTING:
+        return _started()
+
+
+@functools.cache
+def _started() -> asyncio.AbstractEventLoop:
+    """Return an event loop on a thread of its own."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="http", daemon=True).start()
     return loop

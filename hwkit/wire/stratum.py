@@ -134,7 +134,9 @@ class Pool:
             self._refuse(refused)
             return None
         if len(self._connections) >= self.limits.connections:
-            next(iter(self._waiting.values())).end("made room for another, not authorized yet")
+            oldest = next(iter(self._waiting.values()))
+            oldest.end("made room for another, not authorized yet")
+            self.left(oldest)
         number = next(self._numbers)
         self._connections[number] = self._waiting[number] = connection
         self.put(Link(time.monotonic_ns(), number, "connected", peer))

@@ -33,6 +33,13 @@ CODES = {
 # "Accepted untracked stratum share"); and Whatsminer's asks before it has said who it is.
 CGMINER_FAMILY = ("cgminer", "bfgminer", "sgminer", "bmminer", "btminer", "whatsminer", "antminer")
 ANSWERS_GET_VERSION = ("cgminer", "bfgminer", "sgminer", "cpuminer")
+# Seconds, of silence and between probes; their number; ms that what we sent may go unacknowledged.
+KEPT_ALIVE = {
+    "TCP_KEEPIDLE": 60,
+    "TCP_KEEPINTVL": 15,
+    "TCP_KEEPCNT": 4,
+    "TCP_USER_TIMEOUT": 120_000,
+}
 _decode = json.JSONDecoder().decode
 
 
@@ -359,6 +366,6 @@ def _number(target: Target) -> int | float:
 def _watch_for_death(stream: socket.socket) -> None:
     """Notice a peer that is gone without a word: within two minutes."""
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+    for option, value in KEPT_ALIVE.items():
         if hasattr(socket, option):
             stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

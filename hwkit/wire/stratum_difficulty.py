@@ -99,7 +99,7 @@ def floor(digests: Sequence[bytes], target: Target) -> float | None:
     """
     if not digests:
         return None
-    easiest = DIFFICULTY_1 / max(int.from_bytes(each, "little") for each in digests)
+    easiest = DIFFICULTY_1 / max(1, *(int.from_bytes(each, "little") for each in digests))
     k, assigned = len(digests), float(target.difficulty)
     if k * math.log(assigned / easiest) >= math.log(FLOOR_CHANCE):
         return None

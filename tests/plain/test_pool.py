@@ -6,6 +6,7 @@ import random
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,14 @@ def test_a_share_counts_at_the_difficulty_of_its_job(serve, meet):
     events = until(pool, lambda seen: len(submissions(seen)) == 2)
     targets = [event.target for event in events if isinstance(event, Assigned)]
     assert targets == [Target.from_difficulty(2.0**-24), Target.from_difficulty(2.0**-30)]
+
+
+def test_bits_within_the_mask_take_the_place_of_the_jobs_own():
+    rolled = Sent(replace(JOB, version=0x3FFFE000), 1, Target(1), 1_700_000_000)
+    params = ["u", rolled.id, "00000000", f"{rolled.ntime:08x}", "00000000"]
+    assert rolled.read(params, 0x1FFFE000).version == 0x3FFFE000
+    assert rolled.read([*params, "00002000"], 0x1FFFE000).version == 0x20002000
+    assert rolled.read([*params, "00002000"], 0x00002000).version == 0x3FFFE000
 
 
 def digest_of(miner, params):

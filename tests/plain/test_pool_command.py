@@ -5,7 +5,6 @@ import json
 import re
 import signal
 import subprocess
-import time
 from typing import Any
 
 import pytest
@@ -47,7 +46,6 @@ def test_it_serves_and_tells_what_came():
         assert miner.submit(miner.share(extranonce2=bytes([0, 0, 0, n])))["result"] is True
     miner.submit(miner.share(meets=False))
     miner.close()
-    time.sleep(0.3)
     child.send_signal(signal.SIGINT)
     stdout, _ = child.communicate(timeout=DEADLINE_S)
     assert child.returncode == 0

@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stratum_miner import DEADLINE_S, Miner
@@ -183,6 +184,25 @@ def test_newcomers_take_the_place_of_those_who_never_authorized():
             assert miner.submit(miner.share(extranonce2=os.urandom(4)))["result"] is True
         for each in [*silent, *miners, late]:
             each.close()
+
+
+class Closing:
+    """A connection that was told to end, and takes its time."""
+
+    def __init__(self):
+        self.number = None
+
+    def end(self, why):
+        pass
+
+
+def test_a_burst_of_newcomers_never_takes_more_places_than_there_are():
+    pool = Pool(OneTemplate(JOB), EASY, limits=Limits(connections=3))
+    for _ in range(10):
+        newcomer: Any = Closing()
+        newcomer.number = pool.admitted(newcomer, "192.0.2.1")
+        assert newcomer.number
+        assert len(pool._connections) <= 3
 
 
 SEEDS = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 OVER_HTTP = ("axeos", "braiins", "vnish", "epic", "proto", "goldshell", "elphapex", "marathon")
 # What tells by itself, or with what came before, what answers.
 TELLING = ("version", "summary", "stats", "devdetails")
+ACCEPTED_S = 0.5
 EPIC_PORT = 4028  # HTTP where others have the cgminer API
 
 
@@ -60,6 +62,7 @@ class Miner:
         self._pages: dict[int, Host] = {}
         self._dead: dict[int, str] = {}  # ports where nobody listens, and what became of the try
         self._login: Login | None = None
+        self._first: Unavailable | DeviceFault | None = None  # what went wrong first
 
     def identify(self) -> Dialect:
         """Return its dialect, asked for with as few questions as that takes.
@@ -81,10 +84,8 @@ class Miner:
         """Return what it says now. Raises as identify does."""
         dialect = self.identify()
         self.why = {}  # what other dialects' questions came to
-        self._login = dialect.login
-        for ask in dialect.commands:
-            if ask.name not in self.answers:
-                self._ask(ask)
+        while (better := self._asked(dialect)) is not dialect:
+            dialect = better
         asked = [ask.name for ask in dialect.commands]
         self.answers = {name: self.answers[name] for name in asked if name in self.answers}
         return dialect.read(self.answers, self.why)
@@ -93,6 +94,15 @@ class Miner:
         """Let go of its pages."""
         for page in self._pages.values():
             page.close()
+
+    def _asked(self, dialect: Dialect) -> Dialect:
+        """Ask all questions of a dialect; return the one that all answers together are in."""
+        self._login = dialect.login
+        for ask in dialect.commands:
+            if ask.name not in self.answers:
+                self._ask(ask)
+        told = recognise(self.answers)
+        return told if told.rank > dialect.rank else dialect
 
     def _by_api(self) -> Dialect | None:
         found: Dialect | None = None
@@ -112,8 +122,9 @@ class Miner:
             return dialects()["whatsminer3"]
         if find_spec("aiohttp") is None:
             return None
+        spoken_to = bool(self.answers)  # by the cgminer API: no HTTP is at that port
         for name in OVER_HTTP:
-            if self._is(dialects()[name]):
+            if not (name == "epic" and spoken_to) and self._is(dialects()[name]):
                 return dialects()[name]
         return None
 
@@ -139,9 +150,11 @@ class Miner:
         try:
             reply = self._answer(ask, port)
         except (Unavailable, DeviceFault) as error:
+            self._first = self._first or error
             self.why[ask.name] = str(error.why if isinstance(error, Unavailable) else error)
-            late = isinstance(error, DeviceTimeout) and not self.answers
-            if late or isinstance(error, (NoDevice, DeviceLost)):
+            if isinstance(error, (NoDevice, DeviceLost)) or (
+                isinstance(error, DeviceTimeout) and not self._accepts(port)
+            ):
                 self._dead[port] = self.why[ask.name]
         else:
             self.answers[ask.name] = reply
@@ -221,7 +234,19 @@ class Miner:
             raw = b" ".join(reply.raw[:100] for reply in self.answers.values())
             said = f"{self.host}: it answers, and no dialect knows how: `hwkit asic capture`"
             return ProtocolError(said, raw[:400])
-        why = self.why.get("version", "nothing answers")
+        if isinstance(self._first, NotPermitted):
+            return self._first
+        why = self._first.why if isinstance(self._first, Unavailable) else str(self._first)
         if find_spec("aiohttp") is None:
             return NoDriver(self.host, f"{why}; over HTTP it may: pip install 'hwkit[http]'")
         return NoDevice(self.host, f"no miner answers there: {why}")
+
+    def _accepts(self, port: int) -> bool:
+        """Does anybody listen, who may only be slow? What has answered before is."""
+        if self.answers:
+            return True
+        try:
+            with socket.create_connection((self.host, port), min(self._deadline_s, ACCEPTED_S)):
+                return True
+        except OSError:
+            return False

@@ -145,8 +145,9 @@ class Dialect:
             if ask.name not in answers:
                 if not ask.optional or ask.name in why:
                     yield f"{ask.name}: {why.get(ask.name, 'not answered')}"
-            elif isinstance(document := answers[ask.name].document, dict):
-                said = status(document)
+            elif not ask.optional:
+                document: object = answers[ask.name].document
+                said = status(document) if isinstance(document, dict) else None
                 if said and said.failed:
                     yield f"{ask.name}: {plain(said.message or 'an error')}"
 

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import PlanError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _CHOSEN = re.compile(r"\[([^=\]]+)=(.+)\]", re.DOTALL)
 _NUMBERS = re.compile(r"[0-9]+")
@@ -51,7 +51,9 @@ class Place:
     def find(self, documents: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """Yield where (as 'command /pointer') and what, for everything but null."""
         commands = documents if self.command == "*" else self.command.split("|")
-        pointer = _FILLED.sub(lambda named: _filling(named[1], documents), self.pointer)
+        pointer = self.pointer
+        if "{" in pointer:
+            pointer = _FILLED.sub(lambda named: _filling(named[1], documents), pointer)
         for command in commands:
             found = list(islice(walk(documents.get(command), pointer), MOST))
             yield from ((f"{command} {where}".rstrip(), what) for where, what in found)
@@ -83,7 +85,7 @@ class Condition:
 
 def walk(document: object, pointer: str) -> Iterator[tuple[str, Any]]:
     """Yield where and what at each place that a pointer means, but for null."""
-    yield from _walk(document, pointer.split("/")[1:], "")
+    yield from _walk(document, _steps(pointer), "")
 
 
 def text(value: object) -> str:
@@ -97,48 +99,72 @@ def _filling(place: str, documents: Mapping[str, Any]) -> str:
     return "(?!)" if found is None else re.escape(found).replace("/", "~1")
 
 
-def _walk(value: Any, words: list[str], where: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+def _walk(value: Any, steps: tuple[_Step, ...], where: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
     if value is None:
         return
-    if not words:
+    if not steps:
         yield where, value
         return
-    for key in _keys(value, words[0]):
-        escaped = str(key).replace("~", "~0").replace("/", "~1")
-        yield from _walk(value[key], words[1:], f"{where}/{escaped}")
+    for key in _keys(value, steps[0]):
+        escaped = key.replace("~", "~0").replace("/", "~1") if isinstance(key, str) else key
+        yield from _walk(value[key], steps[1:], f"{where}/{escaped}")
 
 
-def _keys(value: Any, word: str) -> Iterator[Any]:  # noqa: ANN401
-    chosen = _CHOSEN.fullmatch(word)
-    keys: Any = range(len(value)) if isinstance(value, list) else ()
+def _keys(value: Any, step: _Step) -> Iterable[Any]:  # noqa: ANN401
     if isinstance(value, dict):
-        keys = value.keys()
+        if step.name is not None:
+            return (step.name,) if step.name in value else ()
+        if step.numbered is not None:
+            return sorted(filter(step.numbered.fullmatch, value), key=_order)
+        return (key for key in value if step.chooses(value[key]))
+    if isinstance(value, list):
+        if step.name is None and step.numbered is None:
+            return (key for key in range(len(value)) if step.chooses(value[key]))
+        if step.index is not None and step.index < len(value):
+            return (step.index,)
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One token of a pointer: a name (and index), numbered names, or each that is chosen."""
+
+    name: str | None = None
+    index: int | None = None
+    numbered: re.Pattern[str] | None = None
+    member: str | None = None
+    looks: re.Pattern[str] | None = None
+
+    def chooses(self, value: object) -> bool:
+        if self.member is None or self.looks is None:
+            return True
+        return (
+            isinstance(value, dict)
+            and self.member in value
+            and self.looks.fullmatch(text(value[self.member])) is not None
+        )
+
+
+@lru_cache(maxsize=4096)
+def _steps(pointer: str) -> tuple[_Step, ...]:
+    return tuple(_step(token) for token in pointer.split("/")[1:])
+
+
+def _step(word: str) -> _Step:
     if word == "*":
-        yield from keys
-    elif chosen:
-        name, looks = chosen[1], _pattern(chosen[2].replace("~1", "/"))
-        for key in keys:
-            each = value[key]
-            if isinstance(each, dict) and name in each and looks.fullmatch(text(each[name])):
-                yield key
-    elif isinstance(value, dict):
-        name = word.replace("~1", "/").replace("~0", "~")
-        if "#" in name:
-            pattern = _numbered(name)
-            yield from sorted((k for k in keys if pattern.fullmatch(k)), key=_order)
-        elif name in value:
-            yield name
-    elif word.isascii() and word.isdigit() and len(word) < 6 and int(word) < len(keys):
-        yield int(word)
+        return _Step()
+    if chosen := _CHOSEN.fullmatch(word):
+        return _Step(member=chosen[1], looks=_pattern(chosen[2].replace("~1", "/")))
+    name = word.replace("~1", "/").replace("~0", "~")
+    if "#" in name:
+        parts = (re.escape(part) for part in name.split("#"))
+        return _Step(numbered=re.compile("[0-9]{1,6}".join(parts)))
+    is_index = name.isascii() and name.isdigit() and len(name) < 6
+    return _Step(name=name, index=int(name) if is_index else None)
 
 
 def _order(key: str) -> list[int]:
     return [int(digits[:18]) for digits in _NUMBERS.findall(key)]
-
-
-@cache
-def _numbered(name: str) -> re.Pattern[str]:
-    return re.compile("[0-9]{1,6}".join(re.escape(part) for part in name.split("#")))
 
 
 @cache

@@ -19,14 +19,12 @@ def _brackets(document: Any) -> Any:  # noqa: ANN401 - JSON
 
     Sections are taken together, a section HB0 under its name; what is an object already stays.
     """
-    if isinstance(document, list):
-        return [_brackets(each) for each in document]
-    if not isinstance(document, dict):
-        return document
-    return {
-        key.removesuffix(":Summary"): _module(value) if _MODULE.fullmatch(key) else _brackets(value)
-        for key, value in document.items()
-    }
+    return _members(
+        document,
+        lambda key, value: (
+            (key.removesuffix(":Summary"), _module(value)) if _MODULE.fullmatch(key) else None
+        ),
+    )
 
 
 def _module(value: Any) -> Any:  # noqa: ANN401
@@ -43,14 +41,28 @@ def _module(value: Any) -> Any:  # noqa: ANN401
 
 def _error_codes(document: Any) -> Any:  # noqa: ANN401
     """Whatsminer: {"218": "when", "reason": "why"} becomes {"code": "218", "reason": "why"}."""
+    return _members(
+        document,
+        lambda key, value: (key, _codes(value)) if key in {"error_code", "error-code"} else None,
+    )
+
+
+def _members(
+    document: Any,  # noqa: ANN401
+    change: Callable[[str, Any], tuple[str, Any] | None],
+    deepest: int = 8,
+) -> Any:  # noqa: ANN401
+    """Replace members of objects anywhere but in the depths, where no miner has any."""
+    if deepest == 0:
+        return document
     if isinstance(document, list):
-        return [_error_codes(each) for each in document]
+        return [_members(each, change, deepest - 1) for each in document]
     if not isinstance(document, dict):
         return document
-    return {
-        key: _codes(value) if key in {"error_code", "error-code"} else _error_codes(value)
+    return dict(
+        change(key, value) or (key, _members(value, change, deepest - 1))
         for key, value in document.items()
-    }
+    )
 
 
 def _codes(value: Any) -> list[dict[str, str]]:  # noqa: ANN401

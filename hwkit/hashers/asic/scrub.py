@@ -23,8 +23,8 @@ _KINDS: Mapping[str, str] = {
     "user": r"[\w ]*user(name)?|login|account|worker",
     "url": r"[\w ]*url|pool|current pool",
     "address": r"(\w*_)?ip(addr(ess)?)?|address|[\w ]*(gateway|dns[\w ]*|netmask)|bcastaddr|server",
-    "words": r"message|reason|[\w ]*error",
 }
+_WORDS = re.compile(r"message|reason|[\w ]*error", re.IGNORECASE)
 _NAMES = [(re.compile(names, re.IGNORECASE), kind) for kind, names in _KINDS.items()]
 _STRING = r'"((?:[^"\\]|\\.)*)"'
 _JSON = re.compile(rf'"([^"\\]{{1,60}})"(\s*:\s*)(?:{_STRING}|\[([^\[\]{{}}]*)\])', re.DOTALL)
@@ -49,16 +49,17 @@ class Scrubber:
     def scrub(self, answers: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return the answers, all that names somebody replaced."""
         texts = {name: raw.decode("utf-8", "surrogateescape") for name, raw in answers.items()}
-        texts = {name: self._named(said) for name, said in texts.items()}
+        texts = {name: self._named(said, _kind) for name, said in texts.items()}
         texts = {name: self._everywhere(said) for name, said in texts.items()}
+        texts = {name: self._named(said, _words) for name, said in texts.items()}
         return {name: said.encode("utf-8", "surrogateescape") for name, said in texts.items()}
 
-    def _named(self, said: str) -> str:
+    def _named(self, said: str, kind_of: Callable[[str], str | None]) -> str:
         """Replace what stands under a name that tells what it is."""
         text_form = not said.lstrip().startswith(("{", "["))
 
         def json(found: re.Match[str]) -> str:
-            kind = _kind(found[1])
+            kind = kind_of(found[1])
             if kind is None:
                 return found[0]
             if found[3] is not None:
@@ -67,12 +68,12 @@ class Scrubber:
             return f'"{found[1]}"{found[2]}[{inside}]'
 
         def plain(found: re.Match[str]) -> str:
-            kind = _kind(found[1])
+            kind = kind_of(found[1])
             return f"{found[1]}={self._other(kind, found[2])}" if kind else found[0]
 
         def bracket(found: re.Match[str]) -> str:
-            kind = _kind(found[1]) or "serial"
-            return f"{found[1]}[{self._other(kind, found[2])}]"
+            kind = kind_of(found[1])
+            return f"{found[1]}[{self._other(kind, found[2])}]" if kind else found[0]
 
         said = _TEXT.sub(plain, said) if text_form else _JSON.sub(json, said)
         return _BRACKETS.sub(bracket, said)
@@ -160,3 +161,7 @@ _OTHERS: Mapping[str, Callable[[str, int], str]] = {
 
 def _kind(name: str) -> str | None:
     return next((kind for names, kind in _NAMES if names.fullmatch(name.strip())), None)
+
+
+def _words(name: str) -> str | None:
+    return "words" if _WORDS.fullmatch(name.strip()) else None

@@ -6,7 +6,6 @@ A template is the text of a real answer, so that spelling, order and number form
 from __future__ import annotations
 
 import json
-import time
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -14,18 +13,14 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import PlanError
-from hwkit.simulate.pools import place
-from hwkit.work import Target
+from hwkit.simulate.values import board_values, common_values, page_values, pool_values, word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
     from hwkit.simulate.miner import Miner
-    from hwkit.simulate.pools import Pool
 
 DATA = files("hwkit.simulate") / "dialects"
-PAGE_POOLS = 3  # that a web page has room for
-CHIPS_OK = " " + " ".join(["ooo"] * 38)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,40 +57,24 @@ class Dialect:
 
     def page(self, path: str, miner: Miner) -> str:
         """Return the document at a path of its web pages."""
-        values = common_values(miner)
-        for number in range(PAGE_POOLS):
-            configured = miner.pools.configured
-            pool = configured[number] if number < len(configured) else None
-            host, port = place(pool.url) if pool else ("", 0)
-            values |= {
-                f"pool{number}_url": _quoted(pool.url if pool else ""),
-                f"pool{number}_user": _quoted(pool.user if pool else ""),
-                f"pool{number}_password": _quoted(pool.password if pool else ""),
-                f"pool{number}_host": _quoted(host),
-                f"pool{number}_port": port,
-            }
-        reasons: dict[str, int] = {}
-        for each in miner.pools.list:
-            for reason, count in each.reasons.items():
-                reasons[reason] = reasons.get(reason, 0) + count
-        told = [{"message": reason, "count": count} for reason, count in reasons.items()]
-        values |= {"reasons": json.dumps(told), "second_pool": int(values["active"] > 0)}
-        return _fill(self.words["page"][path], values)
+        return str(self.words["page"][path] % page_values(miner))
 
     def answer(self, command: str, miner: Miner) -> Answer:
         """Return the answer to a command that it knows."""
         spec = self.words["reply"][command]
         spec = self.words["reply"][spec["same"]] if "same" in spec else spec
         values = common_values(miner)
-        rows = [_fill(row, values) for row in _templates(spec)]
         match spec.get("each"):
             case "board":
-                rows = [_fill(spec["row"], each) for each in board_values(miner, values)]
+                rows = [spec["row"] % each for each in board_values(miner, values)]
             case "pool":
-                rows = [_fill(spec["row"], each) for each in pool_values(miner, values)]
+                rows = [spec["row"] % each for each in pool_values(miner, values)]
+            case _:
+                templates = spec["rows"] if "rows" in spec else [spec["row"]]
+                rows = [template % values for template in templates]
         return Answer(
             spec["code"],
-            _fill(spec.get("message", ""), values),
+            spec.get("message", "") % values,
             spec.get("section"),
             tuple(rows),
             one="each" not in spec and "rows" not in spec,
@@ -141,7 +120,7 @@ class Answer:
         said += f",Description={_escape(description)}|" if self.described else "|"
         for row in self.rows:
             members = json.loads(f"{{{row}}}", parse_float=str, parse_int=str)
-            pairs = ",".join(f"{key}={_escape(_word(value))}" for key, value in members.items())
+            pairs = ",".join(f"{key}={_escape(word(value))}" for key, value in members.items())
             said += f"{self.section},{pairs}|" if self.one else f"{pairs}|"
         return said
 
@@ -149,143 +128,6 @@ class Answer:
 def names() -> list[str]:
     """Return the names of all dialects."""
     return sorted(path.name.removesuffix(".toml") for path in DATA.iterdir())
-
-
-def common_values(miner: Miner) -> dict[str, Any]:
-    """Return what templates name of the miner as a whole."""
-    from_zero = bool(miner.dialect.say("averages_from_zero"))
-    claimed, averages = miner.counters.claimed(from_zero=from_zero)
-    elapsed = max(miner.counters.elapsed_s, 1e-3)
-    rates = {**averages, "av": claimed / elapsed}
-    pools = miner.pools.list
-    active = miner.pools.active
-    errors, found = miner.counters.hardware_errors, miner.counters.found
-    accepted, rejected = _sum(pools, "accepted"), _sum(pools, "rejected")
-    good, bad = _sum(pools, "difficulty_accepted"), _sum(pools, "difficulty_rejected")
-    lost = _sum(pools, "difficulty_stale")
-    behaviour = miner.behaviour
-    ideal = (behaviour.rate_h_s or rates["av"]) * behaviour.lie
-    power = miner.power_w
-    job = miner.work and miner.work.job
-    values: dict[str, Any] = {
-        "firmware": miner.dialect.say("firmware"),
-        "model": miner.dialect.say("model"),
-        "uptime_s": int(elapsed),
-        "total_hashes": int(claimed),
-        "elapsed": int(elapsed),
-        "total_mh": claimed / 1e6,
-        "accepted": accepted,
-        "rejected": rejected,
-        "stale": _sum(pools, "stale"),
-        "failures": _sum(pools, "failures"),
-        "jobs": _sum(pools, "jobs"),
-        "works": _sum(pools, "works"),
-        "hw": errors,
-        "hw_third": errors // 3,
-        "hw_rest": errors - 2 * (errors // 3),
-        "hw_percent": _percent(errors, found),
-        "utility": 60 * accepted / elapsed,
-        "work_utility": 60 * good / elapsed,
-        "difficulty_accepted": good,
-        "difficulty_rejected": bad,
-        "difficulty_stale": lost,
-        "rejected_percent": _percent(bad, good + bad + lost),
-        "stale_percent": _percent(lost, good + bad + lost),
-        "best": max((pool.best for pool in pools), default=0),
-        "last_job": miner.last_job_at,
-        "last_share": max((pool.last_share_at for pool in pools), default=0),
-        "last_difficulty": active.last_difficulty if active else 0,
-        "active": pools.index(active) if active else 0,
-        "pool_count": len(pools),
-        "boards": miner.dialect.say("boards"),
-        "temperature": 65.0,
-        "frequency": int(miner.pools.settings["frequency_mhz"]),
-        "mode": miner.pools.settings["mode"],
-        "freq_level": miner.pools.settings.get("freq_level"),
-        "power": power,
-        "power_ma": power / 5.175 * 1e3,
-        "power_dc": 0.945 * power,
-        "tuning": _word(miner.tuning),
-        "tuned": int(not miner.tuning),
-        "stable": _word(not miner.tuning),
-        "difficulty": active.difficulty if active else 0.0,
-        "rolls": _word(bool(job and job.version_rolling)),
-        "previous": job.prev_hash[::-1].hex() if job else "0" * 64,
-        "network_difficulty": float(_network_difficulty(job.nbits)) if job else 0.0,
-        "chips_ok": CHIPS_OK,
-        "description": miner.dialect.say("description"),
-        "j_per_th": power / ideal * 1e12 if ideal else 0.0,
-    }
-    for window, rate in {**rates, "ideal": ideal, "third": rates["av"] / 3}.items():
-        values |= {
-            f"mhs_{window}": _decimal(rate / 1e6),
-            f"ghs_{window}": _decimal(rate / 1e9),
-            f"ths_{window}": _decimal(rate / 1e12),
-        }
-    return values | {f"h_{window}": rate for window, rate in rates.items()}
-
-
-def board_values(miner: Miner, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield what templates name of each board: its part of the whole, the first with the rest."""
-    boards = int(values["boards"])
-    for board in range(boards):
-
-        def part(whole: int, board: int = board) -> int:
-            return whole // boards + (whole % boards if board == 0 else 0)
-
-        own: dict[str, Any] = {
-            "board": board,
-            "board_accepted": part(values["accepted"]),
-            "board_rejected": part(values["rejected"]),
-            "board_hw": part(miner.counters.hardware_errors),
-            "board_utility": values["utility"] / boards,
-            "board_total_mh": values["total_mh"] / boards,
-            "board_difficulty": values["difficulty_accepted"] / boards,
-            "board_mhs_ideal": _decimal(float(values["mhs_ideal"]) / boards),
-            "board_ghs_ideal": _decimal(float(values["ghs_ideal"]) / boards),
-        }
-        for name, rate in values.items():
-            if name.startswith("h_"):
-                own[f"board_mhs_{name[2:]}"] = _decimal(rate / boards / 1e6)
-        yield {**values, **own}
-
-
-def pool_values(miner: Miner, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield what templates name of each pool."""
-    for number, pool in enumerate(miner.pools.list):
-        sent = pool.difficulty_accepted + pool.difficulty_rejected + pool.difficulty_stale
-        host, _ = place(pool.url)
-        yield {
-            **values,
-            "pool": number,
-            "pool_from_1": number + 1,
-            "pool_url": _quoted(pool.url),
-            "pool_user": _quoted(pool.user),
-            "pool_password": _quoted(pool.password),
-            "pool_status": pool.status,
-            "pool_priority": pool.priority,
-            "pool_jobs": pool.jobs,
-            "pool_works": pool.works,
-            "pool_accepted": pool.accepted,
-            "pool_rejected": pool.rejected,
-            "pool_stale": pool.stale,
-            "pool_failures": pool.failures,
-            "pool_last_share": pool.last_share_at,
-            "pool_since_share": _since(pool.last_share_at),
-            "pool_difficulty": pool.difficulty,
-            "pool_stratum_difficulty": pool.difficulty if pool.active else 0.0,
-            "pool_short_difficulty": _short(pool.difficulty) if pool.difficulty else "",
-            "pool_difficulty_accepted": pool.difficulty_accepted,
-            "pool_difficulty_rejected": pool.difficulty_rejected,
-            "pool_difficulty_stale": pool.difficulty_stale,
-            "pool_last_difficulty": pool.last_difficulty,
-            "pool_best": pool.best,
-            "pool_active": _word(pool.active),
-            "pool_host": _quoted(host),
-            "pool_active_host": _quoted(host) if pool.active else "",
-            "pool_rejected_percent": _percent(pool.difficulty_rejected, sent),
-            "pool_stale_percent": _percent(pool.difficulty_stale, sent),
-        }
 
 
 @cache
@@ -299,65 +141,5 @@ def _read(name: str) -> dict[str, Any]:
     return {**base, **words, "reply": {**replies, **words.get("reply", {})}}
 
 
-def _templates(spec: Mapping[str, Any]) -> Sequence[str]:
-    if "each" in spec:
-        return ()
-    rows: Sequence[str] = spec.get("rows") or ((spec["row"],) if "row" in spec else ())
-    return rows
-
-
-def _fill(template: str, values: Mapping[str, Any]) -> str:
-    return template % values
-
-
-def _sum(pools: Sequence[Pool], name: str) -> Any:  # noqa: ANN401 - a count or a difficulty
-    return sum(getattr(pool, name) for pool in pools)
-
-
-def _percent(part: float, whole: float) -> float:
-    return 100 * part / whole if whole else 0.0
-
-
-def _decimal(number: float) -> str:
-    """Write a rate with two decimals, as firmwares do, and more for one of our small rates."""
-    return f"{number:.2f}" if number == 0 or number >= 1e4 else f"{number:.{_places(number)}f}"
-
-
-def _places(number: float) -> int:
-    places = 2
-    while number < 1e4 and places < 12:
-        number, places = number * 10, places + 1
-    return places
-
-
-def _short(difficulty: float) -> str:
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
-        if difficulty >= size:
-            return f"{difficulty / size:.0f}{letter}"
-    return f"{difficulty:g}"
-
-
-def _since(at: int) -> str:
-    if not at:
-        return "0"
-    seconds = max(int(time.time()) - at, 0)
-    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-
-
-def _network_difficulty(nbits: int) -> float:
-    try:
-        return float(Target.from_nbits(nbits).difficulty)
-    except PlanError:
-        return 0.0
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text)[1:-1]
-
-
 def _escape(text: str) -> str:
     return "".join(f"\\{char}" if char in "|,=\\" else char for char in text)
-
-
-def _word(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

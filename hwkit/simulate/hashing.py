@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PIECE = 20_000  # hashes at once, where that takes a time between these
 SHORTEST_S, LONGEST_S = 0.025, 0.25
-SCAN_S = 0.02  # one scan at most: other threads may wait for the interpreter
+SCAN_S = 0.01  # one scan at most: other threads may wait for the interpreter
 BEHIND_S = 1.0  # a machine that stalled longer does not make up for it
 
 
@@ -91,26 +91,34 @@ class Hashing:
                 late, due = time.monotonic() - due, time.monotonic()
                 counters.add(0, late * rate * behaviour.lie)
             else:
-                hashes, took = self._scan(nonces, int(min(rate * piece_s, fastest * SCAN_S)) + 1)
+                hashes = int(min(rate * piece_s, fastest * SCAN_S)) + 1
+                hashes, took, hits = self._scan(nonces, hashes)
                 fastest = max(hashes / max(took, 1e-6), 1.0)
-                due += hashes / rate if paced or factor < 1 else took
+                lasts = hashes / rate if paced or factor < 1 else took
+                # Each share when its turn comes, and not all of a piece at its end.
+                for part, extranonce2, hit in hits:
+                    self._halt.wait(max(due + part * lasts - time.monotonic(), 0))
+                    if not self._halt.is_set():
+                        self._found(nonces.work, extranonce2, hit)
+                due += lasts
                 ahead = due - time.monotonic()
                 if ahead > 0:
                     self._halt.wait(ahead)
                 elif ahead < -BEHIND_S:
                     due = time.monotonic()
 
-    def _scan(self, nonces: _Nonces, most: int) -> tuple[int, float]:
+    def _scan(
+        self, nonces: _Nonces, most: int
+    ) -> tuple[int, float, list[tuple[float, bytes, Hit]]]:
+        """Return how many hashes were done, in how long, and each hit with its place among them."""
         began = time.monotonic()
         header, versions, extranonce2, stretch = nonces.take(most)
         hits = self._kernel.scan(header, nonces.work.job.target, stretch, versions)
         hashes = len(stretch) * max(len(versions), 1)
         took = time.monotonic() - began
         self._counters.add(hashes, hashes * self._behaviour.lie)
-        for hit in hits:
-            if not self._halt.is_set():
-                self._found(nonces.work, extranonce2, hit)
-        return hashes, took
+        placed = [((hit.nonce - stretch.start) / len(stretch), extranonce2, hit) for hit in hits]
+        return hashes, took, placed
 
 
 class _Nonces:

@@ -189,7 +189,7 @@ class Miner:
                 changed.cancel()
                 if serving is None:
                     retry_s = min(2 * retry_s, LAST_RETRY_S)
-                elif serving.done() or not self._belongs(session):
+                elif serving.done() or not session or session.pool not in self.pools.by_priority:
                     self._leave(session, serving)
                     session = serving = None
         finally:
@@ -200,27 +200,23 @@ class Miner:
         for pool in self.pools.by_priority:
             if now is not None and pool is now.pool:
                 return None
-            words = self.dialect
+            rolls = self.behaviour.version_rolling and self.dialect.say("rolls", default=True)
             session = Session(
                 pool,
-                agent=words.say("agent"),
-                rolls=self.behaviour.version_rolling and words.say("rolls", default=True),
+                agent=self.dialect.say("agent"),
+                rolls=rolls and pool.rolls,
                 floor=self.behaviour.floor,
             )
             try:
                 await session.open()
             except DeviceFault as fault:
                 log.info("%s", fault)
-                pool.alive = False
+                pool.alive, pool.rolls = False, not pool.rolls
                 pool.failures += 1
             else:
                 pool.alive = True
                 return session
         return None
-
-    def _belongs(self, session: Session | None) -> bool:
-        """Is this session's pool still one to mine at?"""
-        return session is not None and session.pool in self.pools.by_priority
 
     def _take_up(self, session: Session) -> None:
         session.pool.active = True

@@ -44,6 +44,7 @@ class Pool:
     enabled: bool = True
     priority: int = 0
     alive: bool | None = None  # None: not tried yet
+    rolls: bool = True  # ask it for version rolling: some hang up on what they do not know
     active: bool = False
     difficulty: float = 0.0
     jobs: int = 0

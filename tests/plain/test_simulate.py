@@ -16,6 +16,7 @@ def summary(port):
 def test_every_share_it_sends_is_one_and_its_counters_are_the_pools():
     with ScriptedPool() as pool, simulated(pools=[pool.own()]) as miner:
         until(lambda: len(pool.shares) >= 50)
+        least = miner.counters.hashes
         pool.set_difficulty(1.0)  # none comes any more
         counted = until(
             lambda: (s := summary(miner.api_port))["Accepted"] == len(pool.shares) and s
@@ -26,8 +27,13 @@ def test_every_share_it_sends_is_one_and_its_counters_are_the_pools():
         credited = sum(share.difficulty for share in pool.shares)
         assert counted["Difficulty Accepted"] == pytest.approx(credited, abs=1e-7)
         # What it counts it has hashed: so many shares say so, within five standard deviations.
-        expected = miner.counters.hashes / (2e-6 * 2**32)
-        assert abs(len(pool.shares) - expected) < 5 * expected**0.5 + 5
+        work = 2e-6 * 2**32
+        count, most = len(pool.shares), miner.counters.hashes
+        assert (
+            least / work - 5 * (least / work) ** 0.5
+            < count
+            < most / work + 5 * (most / work) ** 0.5
+        )
         # And at the rate that it was given, though a machine that stalls may leave it behind.
         assert miner.counters.hashes / miner.counters.elapsed_s < 1.2 * USUAL_H_S + 1e5
 
@@ -83,7 +89,8 @@ def test_it_claims_more_than_it_does():
         until(lambda: len(pool.shares) >= 50)
         before = miner.counters.hashes
         claimed = 1e6 * summary(miner.api_port)["Total MH"]
-        assert 1.3 * before - 1 <= claimed <= 1.3 * miner.counters.hashes + 1
+        # Total MH has four decimals.
+        assert 1.3 * before - 100 <= claimed <= 1.3 * miner.counters.hashes + 100
         assert all(share.good for share in pool.shares)
 
 

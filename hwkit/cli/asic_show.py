@@ -36,7 +36,7 @@ def port_options(command: F) -> F:
 
 
 @click.command("show")
-@click.argument("host")
+@click.argument("host", metavar="HOST[:PORT]")
 @click.option("--raw", is_flag=True, help="Print the answers as they came.")
 @port_options
 @json_option
@@ -65,7 +65,7 @@ def show(
 
 
 @click.command("capture")
-@click.argument("host")
+@click.argument("host", metavar="HOST[:PORT]")
 @click.option(
     "-o",
     "--output",
@@ -104,8 +104,11 @@ def capture(
 @contextmanager
 def _asked(host: str, api: int, http: int, whatsminer: int) -> Iterator[Miner]:
     from hwkit.hashers.asic.asking import Miner, Ports  # noqa: PLC0415
+    from hwkit.plugins import Address  # noqa: PLC0415
+    from hwkit.wire.tcp import endpoint  # noqa: PLC0415
 
-    miner = Miner(host, Ports(api, http, whatsminer))
+    name, port_of_api = endpoint(Address.parse(f"asic:{host}"), api)  # as bench has it
+    miner = Miner(name, Ports(port_of_api, http, whatsminer))
     try:
         yield miner
     finally:

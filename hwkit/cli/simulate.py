@@ -8,6 +8,9 @@ import logging
 import os
 import re
 import signal
+import threading
+import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +28,15 @@ from hwkit.simulate.pools import Pools, read_pool
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hwkit.protocols import Kernel
     from hwkit.simulate.miner import Miner
+    from hwkit.simulate.pools import Pool as OwnPool
 
 PREFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 USUAL_RATE = "5MH/s"
+UNKNOWN_RATE_H_S = 20e6
 
 
 def rate(text: str) -> float | None:
@@ -89,7 +96,8 @@ def throttle(text: str) -> tuple[float, float]:
     callback=lambda _context, _parameter, values: [
         read_with(read_pool)(_context, _parameter, v) for v in values
     ],
-    help="A pool of its own, best first: stratum+tcp://HOST:PORT,USER,PASS. [repeatable]",
+    help="A pool of its own, best first: stratum+tcp://HOST:PORT,USER,PASS. [repeatable; default: "
+    "one that this command runs, unless --state says which]",
 )
 @click.option(
     "--rate",
@@ -184,16 +192,49 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
     )
     from hwkit.simulate.miner import Miner  # noqa: PLC0415
 
-    miner = Miner(
-        Dialect.named(given["dialect"]),
-        behaviour,
-        Pools(given["pools"], given["state"], forgets=given["forget"]),
-        _kernel(given["kernel"]),
-        host=given["listen"],
-        api_port=given["api_port"],
-        web_port=given["web_port"],
+    kernel = _kernel(given["kernel"])
+    with ExitStack() as stack:
+        pools = given["pools"]
+        if not pools and given["state"] is None:
+            pools = [stack.enter_context(_pool_of_its_own(rate_h_s))]
+        miner = Miner(
+            Dialect.named(given["dialect"]),
+            behaviour,
+            Pools(pools, given["state"], forgets=given["forget"]),
+            kernel,
+            host=given["listen"],
+            api_port=given["api_port"],
+            web_port=given["web_port"],
+        )
+        asyncio.run(_until_ended(miner, lambda: _announce(miner, as_json=as_json)))
+
+
+@contextmanager
+def _pool_of_its_own(rate_h_s: float | None) -> Iterator[OwnPool]:
+    """Run a pool on loopback: a miner has one to work for, and to be given back to."""
+    from hwkit.wire.stratum import Pool  # noqa: PLC0415
+    from hwkit.wire.stratum_jobs import OneTemplate  # noqa: PLC0415
+    from hwkit.work import MAX_TARGET, Job, Target  # noqa: PLC0415
+
+    job = Job.create(
+        seed=os.urandom(16), ntime=int(time.time()), target=Target(MAX_TARGET), extranonce2_size=4
     )
-    asyncio.run(_until_ended(miner, lambda: _announce(miner, as_json=as_json)))
+    difficulty = max(rate_h_s or UNKNOWN_RATE_H_S, 1.0) / 2**32  # a share a second
+    ended = threading.Event()
+    with Pool(OneTemplate(job), difficulty) as pool:
+
+        def keep_taking() -> None:
+            while not ended.wait(1.0):
+                pool.take()
+
+        taking = threading.Thread(target=keep_taking, name="its own pool", daemon=True)
+        taking.start()
+        try:
+            host, port = pool.address
+            yield read_pool(f"stratum+tcp://{host}:{port},owner,x")
+        finally:
+            ended.set()
+            taking.join()
 
 
 def _kernel(address: str | None) -> Kernel:

@@ -22,13 +22,14 @@ from hwkit.harness.corrections import Kept
 from hwkit.harness.energy import Grade, energy
 from hwkit.harness.metering import Metering, spec_from_json, spec_to_json
 from hwkit.harness.plan import Plan
+from hwkit.harness.result import results
 from hwkit.harness.session import Session
 from hwkit.harness.turn import run_windows
 from hwkit.harness.watch import Watch
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.hashers.null import NullHasher
 from hwkit.hashers.reference import ReferenceKernel
-from hwkit.protocols import Accuracy, MeterSpec, Provenance, Reading, Scope
+from hwkit.protocols import Accuracy, Basis, MeterSpec, Provenance, Reading, Scope, Window
 from hwkit.records.record import Chunk
 from hwkit.records.rows import from_reading
 from hwkit.records.verify import verify
@@ -677,9 +678,11 @@ def test_the_plan_says_how_long_it_takes():
     assert "after 10 min to 45 min of warm-up" in done.stdout
 
 
-def test_a_value_that_stands_still_is_no_gap(store):
-    [record] = run(store, FakeMeter(watts=100.21), time_s=2.0)
-    assert "MeterFault" in names_of(record)
-    assert record.document["metered"][0]["energy"]["coverage"] == 1
-    assert "MeterGap" not in names_of(record)
-    assert faults_of(record) == []
+def test_a_value_that_stands_still_is_no_gap():
+    window = Window(0, 0, 60 * 10**9, 10**9, None, 0, None)
+    read = [Reading(t * 10**9, watts=100.21, took_ns=0) for t in range(-5, 66)]
+    [seen] = results([(replace(WALL, interval_s=1.0), read)], [window], Basis.COUNTED, JOB.target)
+    names = {type(caveat).__name__ for caveat in seen.caveats()}
+    assert "MeterFault" in names
+    assert "MeterGap" not in names
+    assert seen.energy.coverage == 1

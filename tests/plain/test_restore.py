@@ -396,12 +396,15 @@ def settled(kept, api_port, web_port):
     """What the miner keeps of its pools, once it answers."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
+        miner = asking.Miner("127.0.0.1", asking.Ports(api=api_port, http=web_port))
         try:
-            asking.Miner("127.0.0.1", asking.Ports(api=api_port, http=web_port)).read()
+            miner.read()
             return json.loads(kept.read_text())
         except (DeviceFault, Unavailable, OSError, ValueError):
             assert time.monotonic() < deadline
             time.sleep(0.1)
+        finally:
+            miner.close()
 
 
 def killed_somehow(miner, ports, state, draw):

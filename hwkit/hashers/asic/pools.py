@@ -212,7 +212,7 @@ class CgminerWay:
         reply = cgminer.ask(self._host, "pools", port=self._port)
         try:
             rows = [_Row.of(row) for row in reply.document.get("POOLS", [])]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ProtocolError(f"{self._host}: its pools make no sense", reply.raw) from error
         return sorted((row for row in rows if row.url), key=lambda row: row.priority)
 

@@ -681,7 +681,7 @@ def test_the_plan_says_how_long_it_takes():
 def test_a_value_that_stands_still_is_no_gap():
     window = Window(0, 0, 60 * 10**9, 10**9, None, 0, None)
     read = [Reading(t * 10**9, watts=100.21, took_ns=0) for t in range(-5, 66)]
-    [seen] = results([(replace(WALL, interval_s=1.0), read)], [window], Basis.COUNTED, JOB.target)
+    [seen] = results([(replace(WALL, interval_s=1.0), read)], [window], Basis.COUNTED)
     names = {type(caveat).__name__ for caveat in seen.caveats()}
     assert "MeterFault" in names
     assert "MeterGap" not in names

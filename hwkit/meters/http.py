@@ -15,7 +15,7 @@ from hwkit.errors import (
     PlanError,
     ProtocolError,
 )
-from hwkit.meters.addressing import asked_fields, host_of, name_of, scope_of
+from hwkit.meters.addressing import STATED, asked_fields, host_of, name_of, stated
 from hwkit.meters.instruments import INSTRUMENTS, asked_profile, channel_of
 from hwkit.protocols import MeterSpec, Reading
 from hwkit.wire.credentials import credentials
@@ -46,7 +46,7 @@ class HttpMeter:
     def __init__(self, address: Address) -> None:
         """Costs no I/O. Raises PlanError for an address that makes no sense."""
         kind = INSTRUMENTS[address.scheme]
-        address.allow("scope", *kind.options)
+        address.allow(*STATED, *kind.options)
         self.address = address
         self.hostname, port, self.path = host_of(address, path=address.scheme == "http")
         channel_of(address)
@@ -63,12 +63,13 @@ class HttpMeter:
         self._tls = tls
         self._kind = kind
         self._profile: Profile | None = None
-        self._spec = MeterSpec(
+        usual = MeterSpec(
             name_of(address),
-            scope_of(address, kind.scope),
+            kind.scope,
             kind.provenance,
             quantum_j=profile.quantum_j if profile else kind.quantum_j,
         )
+        self._spec = stated(address, usual)
         self.host = self._new_host()
 
     @property

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from hwkit.errors import DeviceLost
-from hwkit.meters.addressing import KWH, WH, name_of, scope_of
+from hwkit.meters.addressing import KWH, WH, name_of, stated
 from hwkit.protocols import MeterSpec, Provenance, Reading, Scope
 
 if TYPE_CHECKING:
@@ -35,15 +35,11 @@ class Manual:
 
     def __init__(self, address: Address) -> None:
         """Costs no I/O; `manual:LABEL` tells several counters apart."""
-        address.allow("scope")
+        address.allow("scope", "accuracy", "calibrated")  # its quantum is what is typed
         self._label = address.place or "the energy counter"
         self._last: float | None = None
-        self._spec = MeterSpec(
-            name_of(address),
-            scope_of(address, Scope.WALL),
-            Provenance.MANUAL,
-            interval_s=None,
-        )
+        usual = MeterSpec(name_of(address), Scope.WALL, Provenance.MANUAL, interval_s=None)
+        self._spec = stated(address, usual)
 
     @property
     def spec(self) -> MeterSpec:

@@ -13,11 +13,11 @@ from hwkit.errors import DeviceLost, DeviceTimeout, NoDevice, NoDriver, NotPermi
 from hwkit.meters.addressing import (
     KWH,
     POINTERS,
+    STATED,
     asked_fields,
     host_of,
     name_of,
-    number_of,
-    scope_of,
+    stated,
 )
 from hwkit.protocols import MeterSpec, Provenance, Reading, Scope
 from hwkit.wire.credentials import credentials
@@ -66,7 +66,7 @@ class MqttMeter:
 
     def __init__(self, address: Address) -> None:
         """Costs no I/O. Raises PlanError for an address that makes no sense."""
-        address.allow("profile", "scope", "tls", "interval", "scale", *POINTERS)
+        address.allow(*STATED, "profile", "tls", "scale", *POINTERS)
         self._host, self._port, path = host_of(address, path=True)
         self._topic = path.removeprefix("/")
         if not self._topic or set("#+\0") & set(self._topic):
@@ -81,13 +81,14 @@ class MqttMeter:
         self._fields: Mapping[str, Field] = PROFILES.get(profile) or asked_fields(address)
         self._required = ("watts",) if profile in PROFILES else tuple(self._fields)
         self._subscription: Subscription | None = None
-        self._spec = MeterSpec(
+        usual = MeterSpec(
             name_of(address),
-            scope_of(address, Scope.WALL),
+            Scope.WALL,
             Provenance.METER,
-            interval_s=number_of(address, "interval", 10.0),  # Tasmota's shortest TelePeriod
+            interval_s=10.0,  # Tasmota's shortest TelePeriod
             quantum_j=QUANTA_J.get(profile),
         )
+        self._spec = stated(address, usual)
 
     @property
     def spec(self) -> MeterSpec:

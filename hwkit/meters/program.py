@@ -23,7 +23,7 @@ from hwkit.errors import (
     PlanError,
     ProtocolError,
 )
-from hwkit.meters.addressing import name_of, number_of, scope_of
+from hwkit.meters.addressing import STATED, name_of, stated
 from hwkit.meters.lines import LONGEST, Lines
 from hwkit.protocols import MeterSpec, Provenance, Reading, Scope
 
@@ -51,9 +51,7 @@ def find_csv(address: Address | None) -> Iterator[Meter]:
 
 
 def _spec(address: Address) -> MeterSpec:
-    interval_s = number_of(address, "interval", 1.0)
-    scope = scope_of(address, Scope.WALL)
-    return MeterSpec(name_of(address), scope, Provenance.METER, interval_s=interval_s)
+    return stated(address, MeterSpec(name_of(address), Scope.WALL, Provenance.METER))
 
 
 class Program:
@@ -61,7 +59,7 @@ class Program:
 
     def __init__(self, address: Address) -> None:
         """Costs no I/O. Raises PlanError for what is no command."""
-        address.allow("scope", "interval")
+        address.allow(*STATED)
         try:
             self._command = shlex.split(address.place)
         except ValueError as error:
@@ -206,7 +204,7 @@ class File:
 
     def __init__(self, address: Address) -> None:
         """Costs no I/O. Raises PlanError for an address without a file."""
-        address.allow("scope", "interval", "from")
+        address.allow(*STATED, "from")
         start = address.options.get("from", "now")
         if start not in {"now", "start"}:
             raise PlanError(f"address {address}: from is now or start, not {start!r}")

@@ -242,7 +242,7 @@ def test_a_recorded_miner(serve, meter):
         ("shelly:192.0.2.1/rpc", "nothing comes after the host"),
         ("shelly:192.0.2.1?channel=-1", "channel is a number from 0"),
         ("shelly:192.0.2.1?profile=plug", "no profile 'plug'; there are meter, emeter, switch"),
-        ("shelly:192.0.2.1?scope=moon", "no scope 'moon'; there are chip, board, device, wall"),
+        ("shelly:192.0.2.1?scope=moon", "scope is chip, board, device, wall, not 'moon'"),
         ("shelly:192.0.2.1?colour=red", "no option 'colour'"),
         ("http:192.0.2.1/x", "where its watts are"),
         ("http:192.0.2.1/x?volts=/v", "where its watts are"),

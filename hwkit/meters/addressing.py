@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # What any meter's address may state of it, whatever its driver or profile knows.
 STATED = ("scope", "accuracy", "interval", "quantum", "calibrated")
+# Of those that send by themselves: intervals without a reading that are a fault, told before the
+# three that are a gap.
+PATIENCE = 2.0
 WH = 3600.0  # joules
 KWH = 3.6e6
 # Options that point to a number: which of a reading, and what makes it SI units.
@@ -48,6 +51,11 @@ def stated(address: Address, usual: MeterSpec) -> MeterSpec:
         quantum_w=number_of(address, "quantum", 1.0) if "quantum" in said else usual.quantum_w,
         calibrated=_date(address) if "calibrated" in said else usual.calibrated,
     )
+
+
+def patience_s(spec: MeterSpec, deadline_s: float) -> float:
+    """Return how long to wait for what comes by itself: the deadline, or PATIENCE intervals."""
+    return max(deadline_s, PATIENCE * (spec.interval_s or 0.0))
 
 
 def host_of(address: Address, *, path: bool = False) -> tuple[str, int | None, str]:

@@ -17,6 +17,7 @@ from hwkit.meters.addressing import (
     asked_fields,
     host_of,
     name_of,
+    patience_s,
     stated,
 )
 from hwkit.protocols import MeterSpec, Provenance, Reading, Scope
@@ -116,11 +117,11 @@ class MqttMeter:
     def read(self) -> Reading:
         """Return the next message as a reading, as old as it is.
 
-        Raises DeviceTimeout where none comes within 4.5 s: many publish less often.
+        Raises DeviceTimeout where none comes within two intervals.
         """
         if self._subscription is None:
             raise DeviceLost(f"{self._spec.name}: it is not open")
-        message = self._subscription.next()
+        message = self._subscription.next(patience_s(self._spec, 0.0))
         name = self._spec.name
         document = parse(name, message.payload)
         return Reading(message.at, **numbers(name, document, self._fields, self._required))

@@ -23,7 +23,7 @@ from hwkit.errors import (
     PlanError,
     ProtocolError,
 )
-from hwkit.meters.addressing import STATED, name_of, stated
+from hwkit.meters.addressing import STATED, name_of, patience_s, stated
 from hwkit.meters.lines import LONGEST, Lines
 from hwkit.protocols import MeterSpec, Provenance, Reading, Scope
 
@@ -87,14 +87,14 @@ class Program:
     def read(self) -> Reading:
         """Return the next line as a reading, at its own time or else at its arrival.
 
-        Raises DeviceTimeout, ProtocolError, and DeviceLost for a program that has ended: the next
-        call starts it again.
+        Raises DeviceTimeout where none comes within 4.5 s or two intervals, ProtocolError, and
+        DeviceLost for a program that has ended: the next call starts it again.
         """
         try:
             run = self._current()
         except OSError as error:
             raise DeviceLost(f"{self.spec.name}: {error.strerror}") from error
-        return run.next(time.monotonic() + DEADLINE_S)
+        return run.next(patience_s(self.spec, DEADLINE_S))
 
     def close(self) -> None:
         """End it; who reads gets DeviceLost."""
@@ -130,12 +130,13 @@ class _Run:
         )
         threading.Thread(target=self._listen, name=f"{name} listener", daemon=True).start()
 
-    def next(self, deadline: float) -> Reading:
+    def next(self, wait_s: float) -> Reading:
+        deadline = time.monotonic() + wait_s
         while True:
             try:
                 came = self._lines.get(timeout=max(deadline - time.monotonic(), 0))
             except queue.Empty:
-                said = f"{self._name}: it printed nothing for {DEADLINE_S:g} s"
+                said = f"{self._name}: it printed nothing for {wait_s:g} s; is that usual: ?interval="
                 raise DeviceTimeout(said) from None
             if came is None:
                 self.told = True
@@ -234,10 +235,10 @@ class File:
     def read(self) -> Reading:
         """Return the next line as a reading.
 
-        Raises DeviceTimeout where none comes within 4.5 s, ProtocolError, and DeviceLost for a file
-        that is gone or became another: the next call opens it again.
+        Raises DeviceTimeout where none comes within 4.5 s or two intervals, ProtocolError, and
+        DeviceLost for a file that is gone or became another: the next call opens it again.
         """
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + patience_s(self.spec, DEADLINE_S)
         try:
             while not self._closed:
                 file = self._file or self._start()
@@ -289,5 +290,7 @@ class File:
         if now.st_size < file.tell():
             raise ValueError("it became shorter")
         if time.monotonic() >= deadline:
-            raise DeviceTimeout(f"{self.spec.name}: no new line for {DEADLINE_S:g} s")
+            wait_s = patience_s(self.spec, DEADLINE_S)
+            said = f"{self.spec.name}: no new line for {wait_s:g} s; is that usual: ?interval="
+            raise DeviceTimeout(said)
         time.sleep(LOOK_S)

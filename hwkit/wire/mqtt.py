@@ -67,12 +67,15 @@ class Subscription:
         deadline = time.monotonic() + DEADLINE_S
         self._current(deadline).ready(deadline)
 
-    def next(self) -> Message:
-        """Return the next message. Raises as connect does; the call after that connects again."""
+    def next(self, wait_s: float = 0.0) -> Message:
+        """Return the next message, waiting DEADLINE_S for it or longer.
+
+        Raises as connect does; the call after that connects again.
+        """
         deadline = time.monotonic() + DEADLINE_S
         link = self._current(deadline)
         link.ready(deadline)
-        return link.next(deadline)
+        return link.next(max(wait_s, DEADLINE_S))
 
     def close(self) -> None:
         """Let go for good; who waits for a message gets DeviceLost."""
@@ -134,11 +137,11 @@ class _Link:
         if self.fault is not None and self._news.qsize() <= 1:  # nothing but the end in it
             raise self._tell()
 
-    def next(self, deadline: float) -> Message:
+    def next(self, wait_s: float) -> Message:
         try:
-            came = self._news.get(timeout=max(deadline - time.monotonic(), 0))
+            came = self._news.get(timeout=wait_s)
         except queue.Empty:
-            said = f"{self._name}: nothing published for {DEADLINE_S:g} s"
+            said = f"{self._name}: nothing published for {wait_s:g} s; is that usual: ?interval="
             raise DeviceTimeout(said) from None
         if came is None:
             raise self._tell()

@@ -159,10 +159,18 @@ def test_a_program_that_ends_is_started_again(meter, patient):
 
 def test_a_program_that_prints_nothing(meter, monkeypatch):
     monkeypatch.setattr(program, "DEADLINE_S", 0.1)
-    found = meter(f"exec:{python('import time; time.sleep(600)')}")
+    found = meter(f"exec:{python('import time; time.sleep(600)')}?interval=0.01")
     found.open()
-    with pytest.raises(DeviceTimeout, match=r"it printed nothing for 0\.1 s"):
+    with pytest.raises(DeviceTimeout, match=r"it printed nothing for 0\.1 s; .* \?interval="):
         found.read()
+
+
+def test_a_program_that_prints_rarely_is_waited_for(meter, monkeypatch):
+    monkeypatch.setattr(program, "DEADLINE_S", 0.01)
+    late = python("import time; time.sleep(0.3); print(7)")
+    found = meter(f"exec:{late}?interval={WAIT_S}")
+    found.open()
+    assert found.read().watts == 7.0
 
 
 def test_a_program_that_prints_without_end(meter, patient):
@@ -310,9 +318,17 @@ def test_a_finished_file_without_a_date(meter, patient, log):
         found.read()
 
 
+def test_a_file_that_grows_rarely_is_waited_for(meter, monkeypatch, log):
+    monkeypatch.setattr(program, "DEADLINE_S", 0.0)
+    found = meter(f"csv:{log}?interval={WAIT_S}")
+    found.open()
+    threading.Timer(0.3, append, [log, ",352\n"]).start()
+    assert found.read().watts == 352.0
+
+
 def test_a_line_is_read_once_it_is_whole(meter, monkeypatch, log):
     append(log, "17000")  # the beginning of a line that is no reading of ours
-    found = meter(f"csv:{log}")
+    found = meter(f"csv:{log}?interval=0.01")
     found.open()
     append(log, "00001,50\n,35")
     monkeypatch.setattr(program, "DEADLINE_S", 0.0)

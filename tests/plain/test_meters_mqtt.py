@@ -250,12 +250,29 @@ def test_nobody_there(meter):
 @pytest.mark.needs("mosquitto")
 def test_nothing_published(broker, meter, monkeypatch):
     running = broker(OPEN)
-    found = meter(f"mqtt:127.0.0.1:{running.port}/a?watts=")
+    found = meter(f"mqtt:127.0.0.1:{running.port}/a?watts=&interval=0.1")
     monkeypatch.setattr(wire, "DEADLINE_S", WAIT_S)
     found.open()
-    monkeypatch.setattr(wire, "DEADLINE_S", 0.2)
+    monkeypatch.setattr(wire, "DEADLINE_S", 0.15)
     with pytest.raises(DeviceTimeout, match=r"nothing published for 0.2 s"):
         found.read()
+
+
+def test_who_publishes_rarely_is_waited_for(meter, monkeypatch):
+    def late(connection):
+        connection.sendall(CONNACK)
+        connection.recv(65536)
+        connection.sendall(SUBACK)
+        time.sleep(0.3)
+        connection.sendall(b"\x30\x04\x00\x01a7")
+        connection.recv(65536)
+
+    with hostile(late) as port:
+        found = meter(f"mqtt:127.0.0.1:{port}/a?watts=&interval={WAIT_S}")
+        monkeypatch.setattr(wire, "DEADLINE_S", WAIT_S)
+        found.open()
+        monkeypatch.setattr(wire, "DEADLINE_S", 0.02)
+        assert found.read().watts == 7.0
 
 
 @contextmanager

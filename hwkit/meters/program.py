@@ -136,7 +136,9 @@ class _Run:
             try:
                 came = self._lines.get(timeout=max(deadline - time.monotonic(), 0))
             except queue.Empty:
-                said = f"{self._name}: it printed nothing for {wait_s:g} s; is that usual: ?interval="
+                said = (
+                    f"{self._name}: it printed nothing for {wait_s:g} s; is that usual: ?interval="
+                )
                 raise DeviceTimeout(said) from None
             if came is None:
                 self.told = True

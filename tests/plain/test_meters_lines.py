@@ -447,7 +447,7 @@ def test_what_is_no_energy_is_asked_again(meter, types, capsys, nonsense):
     assert found.read().joules == pytest.approx(100.5 * 3.6e6)
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "What does panel read?" in printed.err
+    assert "What does panel read at the start?" in printed.err
     assert "is no energy" in printed.err
 
 
@@ -459,6 +459,20 @@ def test_less_than_before_is_asked_again_and_taken_when_it_is_meant(meter, types
     assert "less than before" in capsys.readouterr().err
     types("0.5", "0.5")
     assert found.read().joules == pytest.approx(0.5 * 3.6e6)
+
+
+def test_start_and_end_are_asked_for(meter, types, capsys):
+    found = meter("manual")
+    found.open()
+    types("1", "2", "3")
+    for when in ("start", "end", "start"):
+        found.read()
+        said = capsys.readouterr().err
+        assert f"What does the energy counter read at the {when}?" in said
+        assert said.endswith("\n")
+    found.open()
+    with pytest.raises(DeviceLost, match="nobody typed what the energy counter reads at the start"):
+        found.read()
 
 
 def test_nobody_there(meter, types, monkeypatch):

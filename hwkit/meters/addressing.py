@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from hwkit.errors import PlanError
 from hwkit.protocols import Accuracy, Scope
 from hwkit.wire.fields import Field
+from hwkit.wire.tcp import refuse_login
 
 if TYPE_CHECKING:
     from hwkit.plugins import Address
@@ -60,14 +61,13 @@ def patience_s(spec: MeterSpec, deadline_s: float) -> float:
 
 def host_of(address: Address, *, path: bool = False) -> tuple[str, int | None, str]:
     """Return host, port and path of HOST[:PORT][/PATH]. Raises PlanError, also for a user in it."""
+    refuse_login(address)
     place, slash, rest = address.place.partition("/")
     try:
         parts = urlsplit(f"//{place}")
         port = parts.port
     except ValueError as error:
         raise PlanError(f"address {address}: {error}") from error
-    if "@" in place:
-        raise PlanError(f"address {address}: user and password belong into the credentials file")
     if not parts.hostname or parts.netloc != place or not place.isprintable() or " " in place:
         raise PlanError(f"address {address}: it names no host, as in {address.scheme}:192.0.2.61")
     if slash and not path:

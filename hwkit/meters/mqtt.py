@@ -5,7 +5,6 @@ Sources: tasmota.github.io (MQTT: tele/TOPIC/SENSOR), zigbee2mqtt.io (MQTT topic
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -21,9 +20,10 @@ from hwkit.meters.addressing import (
     stated,
 )
 from hwkit.protocols import MeterSpec, Provenance, Reading, Scope
-from hwkit.wire.credentials import credentials
+from hwkit.wire.credentials import credentials, table_of
 from hwkit.wire.fields import Field, numbers, parse
 from hwkit.wire.mqtt import Refused, Subscription, tls_context
+from hwkit.wire.tcp import refuse_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,6 +55,8 @@ QUANTA_J = {"tasmota": 0.001 * KWH}
 
 def find(address: Address | None) -> Iterator[Meter | Unavailable]:
     """Yield the meter addressed; without an address nothing, since no network is searched."""
+    if address is not None:
+        refuse_login(address)
     if find_spec("paho") is None:
         where = "mqtt" if address is None else str(address)
         yield NoDriver(where, "paho-mqtt is missing: pip install 'hwkit[mqtt]'")
@@ -107,7 +109,7 @@ class MqttMeter:
         try:
             self._subscription.connect()
         except Refused as error:
-            table = f"see [{json.dumps(self._host)}] in the credentials file"
+            table = f"see {table_of(self._host)}"
             why = str(error).removeprefix(f"{name}: ")
             raise NotPermitted(name, why if "?tls" in why else f"{why}: {table}") from error
         except (DeviceLost, DeviceTimeout) as error:

@@ -168,7 +168,10 @@ class NvmlMeter:
 
 def _absent(nvml: Any, asked: str, error: Exception) -> Unavailable:  # noqa: ANN401
     if isinstance(error, nvml.NVMLError_LibraryNotFound):
-        return NoDriver(asked, "no NVIDIA driver: it has libnvidia-ml.so.1")
+        return NoDriver(
+            asked,
+            "NVIDIA's driver is missing (its libnvidia-ml.so.1): install it, as for nvidia-smi",
+        )
     if isinstance(error, nvml.NVMLError_DriverNotLoaded):
         return NoDriver(asked, "NVIDIA's driver is installed and not loaded: sudo modprobe nvidia")
     if isinstance(error, nvml.NVMLError_LibRmVersionMismatch):

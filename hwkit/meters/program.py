@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import queue
 import shlex
@@ -26,6 +27,7 @@ from hwkit.errors import (
 from hwkit.meters.addressing import STATED, name_of, patience_s, stated
 from hwkit.meters.lines import LONGEST, Lines
 from hwkit.protocols import MeterSpec, Provenance, Reading, Scope
+from hwkit.units import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from hwkit.protocols import Meter
 
 DEADLINE_S = 4.5
+HEARING_S = 0.5
+SHOWN = 200  # characters of a program's own words
 WAITING = 256  # lines that nobody has read yet; then the oldest go
 LOOK_S = 0.1  # between looks whether a file has grown
 
@@ -125,9 +129,12 @@ class _Run:
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             start_new_session=True,  # its children end with it, and Ctrl-C is ours to answer
         )
+        self._complaint = b""  # what it last wrote to stderr
+        self._hearing = threading.Thread(target=self._hear, name=f"{name} stderr", daemon=True)
+        self._hearing.start()
         threading.Thread(target=self._listen, name=f"{name} listener", daemon=True).start()
 
     def next(self, wait_s: float) -> Reading:
@@ -139,7 +146,7 @@ class _Run:
                 said = (
                     f"{self._name}: it printed nothing for {wait_s:g} s; is that usual: ?interval="
                 )
-                raise DeviceTimeout(said) from None
+                raise DeviceTimeout(said + self._why()) from None
             if came is None:
                 self.told = True
                 raise self._fault or DeviceLost(f"{self._name}: ended")
@@ -168,8 +175,23 @@ class _Run:
         self.end(DeviceLost(f"{self._name}: the program ended"))
         if type(self._fault) is DeviceLost and self._process.returncode > 0:
             code = self._process.returncode
-            self._fault = DeviceLost(f"{self._fault}, with exit code {code}")
+            self._hearing.join(HEARING_S)  # who left its group may hold its stderr for ever
+            self._fault = DeviceLost(f"{self._fault}, with exit code {code}{self._why()}")
         self._put(None)
+
+    def _hear(self) -> None:
+        """Keep the end of what it writes to stderr: there programs say why they fail."""
+        errors = self._process.stderr
+        assert isinstance(errors, io.BufferedReader)  # noqa: S101 - it is a pipe
+        with errors:
+            while piece := errors.read1(LONGEST):
+                self._complaint = (self._complaint + piece)[-LONGEST:]
+
+    def _why(self) -> str:
+        """Return the last line that it wrote to stderr, shortened."""
+        lines = self._complaint.decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f": {plain(last):.{SHOWN}}" if last else ""
 
     def _put(self, line: tuple[bytes, int] | None) -> None:
         while True:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import DeviceFault, DeviceLost, DeviceTimeout, ProtocolError
 from hwkit.wire.fields import parse
+from hwkit.wire.tcp import broken
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -66,6 +67,7 @@ class Host:
         self._session: aiohttp.ClientSession | None = None
         self._login: dict[str, Any] = {}
         self._asking: set[Future[Answer]] = set()
+        self.asked = self._base  # what was asked for last, without its secret
         self._closed = False
 
     def log_in(self, how: str, user: str, password: str) -> None:
@@ -85,6 +87,7 @@ class Host:
         """
         if self._closed:
             raise DeviceLost(f"{self._name}: closed")
+        self.asked = self._base + path
         future = asyncio.run_coroutine_threadsafe(self._get(path, secret), _loop())
         self._asking.add(future)
         try:
@@ -120,9 +123,8 @@ class Host:
                     self._judge(path, response)
                     body = await self._read(response)
                 answered = time.monotonic_ns()
-        except aiohttp.ClientSSLError as error:
-            said = f"{self._name}: its certificate is not trusted; ?tls=unverified takes it"
-            raise Untrusted(said) from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise Untrusted(f"{self._name}: {_why(error)}") from error
         except aiohttp.ClientResponseError as error:
             said = f"{self._name}: answered with what is no HTTP, or has endless headers"
             raise ProtocolError(said, error.message[:200].encode()) from None  # it has the secret
@@ -134,7 +136,7 @@ class Host:
             said = f"{self._name}: {type(error).__name__} at {path}"
             raise ProtocolError(said, b"") from None
         took_ns = answered - asked
-        return Answer(parse(f"{self._name}{path}", body), asked + took_ns // 2, took_ns)
+        return Answer(parse(f"{self._name}: {path}", body), asked + took_ns // 2, took_ns)
 
     def _judge(self, path: str, response: aiohttp.ClientResponse) -> None:
         if response.status in {401, 403}:
@@ -192,7 +194,4 @@ def _unverified() -> ssl.SSLContext:
 def _why(error: Exception) -> str:
     """Say in a few words what became of a connection."""
     inner = error.__cause__ if error.__cause__ is not None else error
-    if isinstance(inner, ConnectionRefusedError):
-        return "connection refused: is the port right, and is it on?"
-    strerror = getattr(error, "strerror", None)
-    return str(strerror).lower() if strerror else "broke the connection off"
+    return broken(inner) if isinstance(inner, OSError) else "broke the connection off"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import DeviceFault, DeviceLost, DeviceTimeout, ProtocolError
+from hwkit.wire.tcp import broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,13 +185,10 @@ class _Link:
                 elif client._in_messages:  # noqa: SLF001 - kept until the broker lets them go
                     said = f"{self._name}: the broker sends with more than the QoS asked for"
                     self.end(ProtocolError(said, b""))
-        except ssl.SSLCertVerificationError:
-            said = f"{self._name}: its certificate is not trusted; ?tls=unverified takes it"
-            self.end(Refused(said))
+        except ssl.SSLCertVerificationError as error:
+            self.end(Refused(f"{self._name}: {broken(error)}"))
         except OSError as error:
-            refused = isinstance(error, ConnectionRefusedError)
-            why = "connection refused" if refused else str(error.strerror or error).lower()
-            self.end(DeviceLost(f"{self._name}: {why}"))
+            self.end(DeviceLost(f"{self._name}: {broken(error)}"))
         except Exception as error:  # noqa: BLE001 - what a parser raises on what is no MQTT
             said = f"{self._name}: what answers is no MQTT broker ({type(error).__name__})"
             self.end(ProtocolError(said, str(error)[:200].encode()))

@@ -157,6 +157,24 @@ def test_a_program_that_ends_is_started_again(meter, patient):
             found.read()
 
 
+def test_what_a_program_complains_of_is_told(meter, patient):
+    wrong = "import sys; sys.stderr.write('a\\nno \\x1b[2J port\\n\\n'); raise SystemExit(2)"
+    found = meter(f"exec:{python(wrong)}")
+    found.open()
+    with pytest.raises(DeviceLost, match=r"with exit code 2: no .\[2J port$") as caught:
+        found.read()
+    assert "\x1b" not in str(caught.value)
+
+
+def test_endless_complaints_are_neither_kept_nor_in_the_way(meter, patient):
+    endless = "import sys\nfor _ in range(400): sys.stderr.write(5000 * 'x')\nprint(7); sys.exit(2)"
+    found = meter(f"exec:{python(endless)}")
+    found.open()
+    assert found.read().watts == 7.0
+    with pytest.raises(DeviceLost, match=r"with exit code 2: x{200}$"):
+        found.read()
+
+
 def test_a_program_that_prints_nothing(meter, monkeypatch):
     monkeypatch.setattr(program, "DEADLINE_S", 0.1)
     found = meter(f"exec:{python('import time; time.sleep(600)')}?interval=0.01")

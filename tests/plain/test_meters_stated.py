@@ -100,6 +100,21 @@ def test_what_makes_no_sense(said, fault):
 
 
 @pytest.mark.needs(module="aiohttp")
+@pytest.mark.needs(module="paho")
+@pytest.mark.needs(module="pymodbus")
+@pytest.mark.needs(module="pysnmp")
+@pytest.mark.parametrize(
+    "kind", ["shelly", "tasmota", "axeos", "redfish", "http", "mqtt", "modbus", "snmp", "scpi"]
+)
+@pytest.mark.parametrize("rest", ["", "?no=option", "/a/b?watts="])
+def test_a_password_in_an_address_is_never_repeated(kind, rest):
+    with pytest.raises(PlanError, match=r"credentials file, docs/meters\.md") as caught:
+        spec_of(f"{kind}:admin:s3cret@192.0.2.1:8000{rest}")
+    assert "s3cret" not in str(caught.value)
+    assert f"{kind}:...@192.0.2.1:8000" in str(caught.value)
+
+
+@pytest.mark.needs(module="aiohttp")
 def test_a_three_percent_plug_is_refused_a_precision_of_one(hwkit):
     """Before anything is touched: nothing listens at that address."""
     meter = "shelly:127.0.0.1:9?accuracy=3%"

@@ -281,9 +281,10 @@ def test_who_publishes_rarely_is_waited_for(meter, monkeypatch):
 
 def test_a_broker_that_speaks_no_tls(meter, monkeypatch):
     monkeypatch.setattr(wire, "DEADLINE_S", WAIT_S)
-    with hostile(
-        lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    ) as port, pytest.raises(NoDevice, match="speaks no TLS"):
+    with (
+        hostile(lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port,
+        pytest.raises(NoDevice, match="speaks no TLS"),
+    ):
         meter(f"mqtt:127.0.0.1:{port}/a?watts=&tls=verified").open()
 
 

@@ -78,8 +78,8 @@ def watch(addresses: tuple[str, ...], time_s: float | None, *, as_json: bool) ->
     else:
         for each in sampled:
             for name, text in shown.summary(each):
-                click.echo(plain(f"{name:<11} {text}"))
-    if not all(each.readings for each in sampled):
+                click.echo(plain(f"{name:<12} {text}"))
+    if any(shown.why_nothing(each) for each in sampled):
         sys.exit(FAULTY)
     sys.exit(INTERRUPTED if stopped and time_s is not None else 0)
 

@@ -1,18 +1,27 @@
-"""What the addresses of several meters have in common: hosts, scopes, numbers."""
+"""What the addresses of several meters have in common: what they state, hosts, numbers."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from hwkit.errors import PlanError
-from hwkit.protocols import Scope
+from hwkit.protocols import Accuracy, Scope
 from hwkit.wire.fields import Field
+from hwkit.wire.tcp import refuse_login
 
 if TYPE_CHECKING:
     from hwkit.plugins import Address
+    from hwkit.protocols import MeterSpec
 
+# What any meter's address may state of it, whatever its driver or profile knows.
+STATED = ("scope", "accuracy", "interval", "quantum", "calibrated")
+# Of those that send by themselves: intervals without a reading that are a fault, told before the
+# three that are a gap.
+PATIENCE = 2.0
 WH = 3600.0  # joules
 KWH = 3.6e6
 # Options that point to a number: which of a reading, and what makes it SI units.
@@ -26,16 +35,39 @@ POINTERS = {
 }
 
 
+def stated(address: Address, usual: MeterSpec) -> MeterSpec:
+    """Return the spec of a meter with what its address states: scope, accuracy and so on.
+
+    Raises PlanError for what makes no sense.
+    """
+    said = address.options
+    of_reading = percent_of(address, "accuracy")
+    return replace(
+        usual,
+        scope=_scope(address, usual.scope),
+        accuracy=Accuracy(of_reading, source="stated by ?accuracy=")
+        if of_reading
+        else usual.accuracy,
+        interval_s=number_of(address, "interval", 1.0) if "interval" in said else usual.interval_s,
+        quantum_w=number_of(address, "quantum", 1.0) if "quantum" in said else usual.quantum_w,
+        calibrated=_date(address) if "calibrated" in said else usual.calibrated,
+    )
+
+
+def patience_s(spec: MeterSpec, deadline_s: float) -> float:
+    """Return how long to wait for what comes by itself: the deadline, or PATIENCE intervals."""
+    return max(deadline_s, PATIENCE * (spec.interval_s or 0.0))
+
+
 def host_of(address: Address, *, path: bool = False) -> tuple[str, int | None, str]:
     """Return host, port and path of HOST[:PORT][/PATH]. Raises PlanError, also for a user in it."""
+    refuse_login(address)
     place, slash, rest = address.place.partition("/")
     try:
         parts = urlsplit(f"//{place}")
         port = parts.port
     except ValueError as error:
         raise PlanError(f"address {address}: {error}") from error
-    if "@" in place:
-        raise PlanError(f"address {address}: user and password belong into the credentials file")
     if not parts.hostname or parts.netloc != place or not place.isprintable() or " " in place:
         raise PlanError(f"address {address}: it names no host, as in {address.scheme}:192.0.2.61")
     if slash and not path:
@@ -47,15 +79,6 @@ def name_of(address: Address) -> str:
     """Return the address with its options: two channels of one instrument are two meters."""
     options = "&".join(f"{key}={value}" for key, value in sorted(address.options.items()))
     return f"{address}?{options}" if options else str(address)
-
-
-def scope_of(address: Address, default: Scope) -> Scope:
-    """Return what `?scope=` says the meter sees."""
-    said = address.options.get("scope", default.value)
-    if said not in set(Scope):
-        known = ", ".join(Scope)
-        raise PlanError(f"address {address}: no scope {said!r}; there are {known}")
-    return Scope(said)
 
 
 def number_of(address: Address, key: str, default: float) -> float:
@@ -107,3 +130,20 @@ def asked_fields(address: Address) -> dict[str, Field]:
         said = "it says where its watts are, as in ?watts=/ENERGY/Power, or wh, kwh, joules"
         raise PlanError(f"address {address}: {said}")
     return fields
+
+
+def _scope(address: Address, usual: Scope) -> Scope:
+    said = address.options.get("scope", usual.value)
+    if said not in set(Scope):
+        raise PlanError(f"address {address}: scope is {', '.join(Scope)}, not {said!r}")
+    return Scope(said)
+
+
+def _date(address: Address) -> str:
+    said = address.options["calibrated"]
+    try:
+        return date.fromisoformat(said).isoformat()
+    except ValueError as error:
+        raise PlanError(
+            f"address {address}: calibrated is a date, as 2026-03-31, not {said!r}"
+        ) from error

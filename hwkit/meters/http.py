@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,13 @@ from hwkit.errors import (
     PlanError,
     ProtocolError,
 )
-from hwkit.meters.addressing import asked_fields, host_of, name_of, scope_of
+from hwkit.meters.addressing import STATED, asked_fields, host_of, name_of, stated
 from hwkit.meters.instruments import INSTRUMENTS, asked_profile, channel_of
 from hwkit.protocols import MeterSpec, Reading
-from hwkit.wire.credentials import credentials
+from hwkit.wire.credentials import credentials, table_of
 from hwkit.wire.fields import numbers, text
 from hwkit.wire.http import BadStatus, Host, Refused, Untrusted
+from hwkit.wire.tcp import refuse_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 def find(address: Address | None) -> Iterator[Meter | Unavailable]:
     """Yield the meter addressed; without an address nothing, since no network is searched."""
+    if address is not None:
+        refuse_login(address)
     if find_spec("aiohttp") is None:
         where = "http" if address is None else str(address)
         yield NoDriver(where, "aiohttp is missing: pip install 'hwkit[http]'")
@@ -46,11 +48,11 @@ class HttpMeter:
     def __init__(self, address: Address) -> None:
         """Costs no I/O. Raises PlanError for an address that makes no sense."""
         kind = INSTRUMENTS[address.scheme]
-        address.allow("scope", *kind.options)
+        address.allow(*STATED, *kind.options)
         self.address = address
-        self.hostname, port, self.path = host_of(address, path=address.scheme == "http")
+        self.hostname, port, self.path = host_of(address, path=kind.path)
         channel_of(address)
-        if address.scheme == "http":
+        if kind.path:
             asked_fields(address)
         if address.options.get("auth", "basic") not in {"basic", "digest"}:
             raise PlanError(f"address {address}: auth is basic or digest")
@@ -63,12 +65,13 @@ class HttpMeter:
         self._tls = tls
         self._kind = kind
         self._profile: Profile | None = None
-        self._spec = MeterSpec(
+        usual = MeterSpec(
             name_of(address),
-            scope_of(address, kind.scope),
+            kind.scope,
             kind.provenance,
             quantum_j=profile.quantum_j if profile else kind.quantum_j,
         )
+        self._spec = stated(address, usual)
         self.host = self._new_host()
 
     @property
@@ -90,8 +93,14 @@ class HttpMeter:
             raise NotPermitted(self._spec.name, self._advice()) from error
         except Untrusted as error:
             raise NotPermitted(self._spec.name, self._bare(str(error))) from error
-        except (DeviceLost, DeviceTimeout, BadStatus) as error:
+        except (DeviceLost, DeviceTimeout) as error:
             raise NoDevice(self._spec.name, self._bare(str(error))) from error
+        except BadStatus as error:
+            said = "is the path right?" if self._kind.path else f"is it {self._kind.words}?"
+            raise NoDevice(self._spec.name, f"{self._bare(str(error))}: {said}") from error
+        except ProtocolError as error:
+            said = f"{error}; see what it answers at {self.host.asked}"
+            raise ProtocolError(said, error.received) from error
         self._profile = profile
         return {what: said for what, said in facts.items() if said is not None}
 
@@ -128,7 +137,7 @@ class HttpMeter:
         return Reading(answer.at, took_ns=answer.took_ns, **found)
 
     def _advice(self) -> str:
-        table = f"[{json.dumps(self.hostname)}] in the credentials file"
+        table = table_of(self.hostname)
         if "password" in credentials(self.hostname):
             return f"it refuses user or password: see {table}"
         return f"it wants a password: put one under {table}"

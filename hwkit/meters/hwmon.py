@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwkit.errors import DeviceLost, NoDevice, NotPermitted, PlanError, ProtocolError, Unavailable
-from hwkit.meters.addressing import name_of, scope_of
+from hwkit.meters.addressing import STATED, name_of, stated
 from hwkit.meters.bounded import Bounded
 from hwkit.plugins import Address
 from hwkit.protocols import Accuracy, MeterSpec, Provenance, Reading, Scope
@@ -48,7 +48,7 @@ def find(address: Address | None) -> Iterator[Meter | Unavailable]:
     """Yield hwmon:CHIP/power1, or every sensor of power and energy; or why there is none."""
     chips = _chips(TREE)
     if address is not None:
-        address.allow("scope")
+        address.allow(*STATED)
         chip, slash, sensor = address.place.partition("/")
         if not slash or not _SENSOR.fullmatch(sensor):
             raise PlanError(f"address {address}: it names chip and sensor, as in amdgpu/power1")
@@ -77,9 +77,9 @@ class HwmonMeter:
         )
         interval = _said(path / f"{sensor}_average_interval") if average.exists() else None
         accuracy = re.fullmatch(r"([0-9.]{1,6})%", _said(path / f"{sensor}_accuracy") or "")
-        self._spec = MeterSpec(
+        usual = MeterSpec(
             name_of(address),
-            scope_of(address, scope),
+            scope,
             provenance,
             Accuracy(float(accuracy[1]) / 100, source=f"hwmon {sensor}_accuracy")
             if accuracy
@@ -87,6 +87,7 @@ class HwmonMeter:
             averaging_s=float(interval) / 1000 if interval and interval.isdigit() else 0.0,
             details={"driver": driver, "label": label},
         )
+        self._spec = stated(address, usual)
         self._driver = Bounded(self._spec.name)
 
     @property

@@ -50,12 +50,14 @@ class Profile:
 class Instrument:
     """What stands behind a scheme, and how to find out which profile it has."""
 
+    words: str  # what it is, for a person
     recognise: Callable[[HttpMeter], tuple[Profile, dict[str, str | None]]]
     scope: Scope
     provenance: Provenance
     options: tuple[str, ...] = ()
     quantum_j: float | None = None  # the coarsest that it may turn out to have
     tls: bool = False
+    path: bool = False  # does the address name the document?
 
 
 # Shelly. Gen1 counts watt-minutes at /meter and Wh at /emeter; Gen2 and later Wh everywhere, with
@@ -271,15 +273,37 @@ def _generic(meter: HttpMeter) -> tuple[Profile, dict[str, str | None]]:
 
 INSTRUMENTS = {
     "shelly": Instrument(
-        _shelly, Scope.WALL, Provenance.METER, ("channel", "profile"), quantum_j=0.1 * WH
+        "a Shelly, and port and channel right",
+        _shelly,
+        Scope.WALL,
+        Provenance.METER,
+        ("channel", "profile"),
+        quantum_j=0.1 * WH,
     ),
     "tasmota": Instrument(
-        _tasmota, Scope.WALL, Provenance.METER, ("channel",), quantum_j=0.001 * KWH
+        "a Tasmota, and the port right",
+        _tasmota,
+        Scope.WALL,
+        Provenance.METER,
+        ("channel",),
+        quantum_j=0.001 * KWH,
     ),
     # A Bitaxe measures at its own input, behind the power supply.
-    "axeos": Instrument(_axeos, Scope.DEVICE, Provenance.BOARD),
-    "redfish": Instrument(_redfish, Scope.WALL, Provenance.PSU, ("chassis", "tls"), tls=True),
+    "axeos": Instrument("one with AxeOS", _axeos, Scope.DEVICE, Provenance.BOARD),
+    "redfish": Instrument(
+        "a service processor with Redfish",
+        _redfish,
+        Scope.WALL,
+        Provenance.PSU,
+        ("chassis", "tls"),
+        tls=True,
+    ),
     "http": Instrument(
-        _generic, Scope.WALL, Provenance.METER, ("tls", "auth", "scale", "query", *POINTERS)
+        "any",
+        _generic,
+        Scope.WALL,
+        Provenance.METER,
+        ("tls", "auth", "scale", "query", *POINTERS),
+        path=True,
     ),
 }

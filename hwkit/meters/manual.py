@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from hwkit.errors import DeviceLost
-from hwkit.meters.addressing import KWH, WH, name_of, scope_of
+from hwkit.meters.addressing import KWH, WH, name_of, stated
 from hwkit.protocols import MeterSpec, Provenance, Reading, Scope
 
 if TYPE_CHECKING:
@@ -35,15 +35,12 @@ class Manual:
 
     def __init__(self, address: Address) -> None:
         """Costs no I/O; `manual:LABEL` tells several counters apart."""
-        address.allow("scope")
+        address.allow("scope", "accuracy", "calibrated")  # its quantum is what is typed
         self._label = address.place or "the energy counter"
         self._last: float | None = None
-        self._spec = MeterSpec(
-            name_of(address),
-            scope_of(address, Scope.WALL),
-            Provenance.MANUAL,
-            interval_s=None,
-        )
+        self._asked = 0
+        usual = MeterSpec(name_of(address), Scope.WALL, Provenance.MANUAL, interval_s=None)
+        self._spec = stated(address, usual)
 
     @property
     def spec(self) -> MeterSpec:
@@ -52,21 +49,27 @@ class Manual:
 
     def open(self) -> Mapping[str, str]:
         """Return nothing: a display has not said what it is."""
+        self._asked = 0
         return {}
 
     def read(self) -> Reading:
         """Ask until an energy is typed; how long that takes is up to a person.
 
-        A value below the last one is taken when it is typed twice. Raises DeviceLost when nobody is
-        there to answer (end of file), KeyboardInterrupt on Ctrl-C.
+        The first is asked for as the start's, the next as the end's, and so on. A value below the
+        last one is taken when it is typed twice. Raises DeviceLost when nobody is there to answer
+        (end of file), KeyboardInterrupt on Ctrl-C.
         """
         asked = time.monotonic_ns()
         doubted: float | None = None
-        question = f"What does {self._label} read? (kWh, all digits, as in 1234.56) "
+        when = ("start", "end")[self._asked % 2]
+        self._asked += 1
+        said = f"What does {self._label} read at the {when}?"
+        question = f"{said} (kWh, all digits, as in 1234.56) "
         while True:
             line = ask(question)
             if not line:
-                raise DeviceLost(f"{self._spec.name}: nobody typed what {self._label} reads")
+                what = f"what {self._label} reads at the {when}"
+                raise DeviceLost(f"{self._spec.name}: nobody typed {what}")
             took_ns = time.monotonic_ns() - asked
             typed = _TYPED.fullmatch(line.strip())
             if typed is None:
@@ -76,7 +79,8 @@ class Manual:
             joules = float(number) * unit
             if self._last is not None and joules < self._last and joules != doubted:
                 doubted = joules
-                question = f"That is less than before ({self._last / KWH:g} kWh). Again: "
+                question = f"That is less than before ({self._last / KWH:.12g} kWh). "
+                question += "Type the right one, or the same again to have it so: "
                 asked = time.monotonic_ns()
                 continue
             self._last = joules
@@ -96,7 +100,10 @@ def ask(question: str) -> str:
     """Return a line that a person types, empty at the end of file; stdout stays a document's."""
     sys.stderr.write(question)
     sys.stderr.flush()
-    return sys.stdin.readline(200)
+    line = sys.stdin.readline(200)
+    if not sys.stdin.isatty() or not line:  # nobody's return key has ended the line there
+        sys.stderr.write("\n")
+    return line
 
 
 def _exponent(number: str) -> int:

@@ -16,7 +16,7 @@ from hwkit.errors import NoDevice, NoDriver, PlanError, ProtocolError
 from hwkit.meters import profiles
 from hwkit.meters.polled import PolledMeter
 from hwkit.wire.modbus import FORMATS, ILLEGAL, MOST, Modbus, Refusal, decode, serial_port, size
-from hwkit.wire.tcp import connect, endpoint, resolve
+from hwkit.wire.tcp import connect, endpoint, refuse_login, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -60,6 +60,8 @@ SETTINGS: dict[str, Any] = {
 
 def find(address: Address | None) -> Iterator[ModbusMeter | Unavailable]:
     """Yield the meter at an address; without one nothing, for a bus is not searched."""
+    if address is not None:
+        refuse_login(address)
     if find_spec("pymodbus") is None:
         yield NoDriver("modbus", "pymodbus is missing: pip install 'hwkit[modbus]'")
     elif address is not None:

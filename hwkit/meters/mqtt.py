@@ -5,7 +5,6 @@ Sources: tasmota.github.io (MQTT: tele/TOPIC/SENSOR), zigbee2mqtt.io (MQTT topic
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -13,16 +12,18 @@ from hwkit.errors import DeviceLost, DeviceTimeout, NoDevice, NoDriver, NotPermi
 from hwkit.meters.addressing import (
     KWH,
     POINTERS,
+    STATED,
     asked_fields,
     host_of,
     name_of,
-    number_of,
-    scope_of,
+    patience_s,
+    stated,
 )
 from hwkit.protocols import MeterSpec, Provenance, Reading, Scope
-from hwkit.wire.credentials import credentials
+from hwkit.wire.credentials import credentials, table_of
 from hwkit.wire.fields import Field, numbers, parse
 from hwkit.wire.mqtt import Refused, Subscription, tls_context
+from hwkit.wire.tcp import refuse_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,6 +55,8 @@ QUANTA_J = {"tasmota": 0.001 * KWH}
 
 def find(address: Address | None) -> Iterator[Meter | Unavailable]:
     """Yield the meter addressed; without an address nothing, since no network is searched."""
+    if address is not None:
+        refuse_login(address)
     if find_spec("paho") is None:
         where = "mqtt" if address is None else str(address)
         yield NoDriver(where, "paho-mqtt is missing: pip install 'hwkit[mqtt]'")
@@ -66,7 +69,7 @@ class MqttMeter:
 
     def __init__(self, address: Address) -> None:
         """Costs no I/O. Raises PlanError for an address that makes no sense."""
-        address.allow("profile", "scope", "tls", "interval", "scale", *POINTERS)
+        address.allow(*STATED, "profile", "tls", "scale", *POINTERS)
         self._host, self._port, path = host_of(address, path=True)
         self._topic = path.removeprefix("/")
         if not self._topic or set("#+\0") & set(self._topic):
@@ -81,14 +84,15 @@ class MqttMeter:
         self._fields: Mapping[str, Field] = PROFILES.get(profile) or asked_fields(address)
         self._required = ("watts",) if profile in PROFILES else tuple(self._fields)
         self._subscription: Subscription | None = None
-        self._spec = MeterSpec(
+        usual = MeterSpec(
             name_of(address),
-            scope_of(address, Scope.WALL),
+            Scope.WALL,
             Provenance.METER,
-            interval_s=number_of(address, "interval", 10.0),  # Tasmota's shortest TelePeriod
+            interval_s=10.0,  # Tasmota's shortest TelePeriod
             quantum_j=QUANTA_J.get(profile),
             unasked=True,
         )
+        self._spec = stated(address, usual)
 
     @property
     def spec(self) -> MeterSpec:
@@ -106,7 +110,7 @@ class MqttMeter:
         try:
             self._subscription.connect()
         except Refused as error:
-            table = f"see [{json.dumps(self._host)}] in the credentials file"
+            table = f"see {table_of(self._host)}"
             why = str(error).removeprefix(f"{name}: ")
             raise NotPermitted(name, why if "?tls" in why else f"{why}: {table}") from error
         except (DeviceLost, DeviceTimeout) as error:
@@ -116,11 +120,11 @@ class MqttMeter:
     def read(self) -> Reading:
         """Return the next message as a reading, as old as it is.
 
-        Raises DeviceTimeout where none comes within 4.5 s: many publish less often.
+        Raises DeviceTimeout where none comes within two intervals.
         """
         if self._subscription is None:
             raise DeviceLost(f"{self._spec.name}: it is not open")
-        message = self._subscription.next()
+        message = self._subscription.next(patience_s(self._spec, 0.0))
         name = self._spec.name
         document = parse(name, message.payload)
         return Reading(message.at, **numbers(name, document, self._fields, self._required))

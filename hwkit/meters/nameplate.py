@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hwkit.errors import PlanError
-from hwkit.meters.addressing import name_of, percent_of, scope_of
+from hwkit.meters.addressing import name_of, percent_of, stated
 from hwkit.protocols import Accuracy, MeterSpec, Provenance, Reading, Scope
 
 if TYPE_CHECKING:
@@ -37,12 +37,13 @@ class Nameplate:
             said = f"{address.place!r} is no power, as in nameplate:3250W?tolerance=5%"
             raise PlanError(f"address {address}: {said}")
         tolerance = percent_of(address, "tolerance")
-        self._spec = MeterSpec(
+        usual = MeterSpec(
             name_of(address),
-            scope_of(address, Scope.WALL),
+            Scope.WALL,
             Provenance.NAMEPLATE,
             None if tolerance is None else Accuracy(tolerance, source="nameplate tolerance"),
         )
+        self._spec = stated(address, usual)
 
     @property
     def spec(self) -> MeterSpec:

@@ -23,7 +23,7 @@ from hwkit.errors import (
     ProtocolError,
     Unavailable,
 )
-from hwkit.meters.addressing import name_of, scope_of
+from hwkit.meters.addressing import STATED, name_of, stated
 from hwkit.meters.bounded import Bounded
 from hwkit.plugins import Address
 from hwkit.protocols import MeterSpec, Provenance, Reading, Scope
@@ -41,7 +41,7 @@ def find(address: Address | None) -> Iterator[Meter | Unavailable]:
     """Yield the GPU addressed by index or UUID, or all; or why there is none."""
     asked = str(address or "nvml")
     if address is not None:
-        address.allow("scope")
+        address.allow(*STATED)
     try:
         nvml = importlib.import_module("pynvml")
     except ImportError:
@@ -74,9 +74,9 @@ class NvmlMeter:
         name = name_of(address)
         self._driver = Bounded(name)
         averaging_s, details = self._driver.ask(self._describe)
-        self._spec = MeterSpec(
+        usual = MeterSpec(
             name,
-            scope_of(address, Scope.BOARD),
+            Scope.BOARD,
             Provenance.BOARD,
             averaging_s=averaging_s,
             quantum_w=0.001,
@@ -85,6 +85,7 @@ class NvmlMeter:
             serial=details["uuid"],
             details=details,
         )
+        self._spec = stated(address, usual)
 
     @property
     def spec(self) -> MeterSpec:
@@ -167,7 +168,10 @@ class NvmlMeter:
 
 def _absent(nvml: Any, asked: str, error: Exception) -> Unavailable:  # noqa: ANN401
     if isinstance(error, nvml.NVMLError_LibraryNotFound):
-        return NoDriver(asked, "no NVIDIA driver: it has libnvidia-ml.so.1")
+        return NoDriver(
+            asked,
+            "NVIDIA's driver is missing (its libnvidia-ml.so.1): install it, as for nvidia-smi",
+        )
     if isinstance(error, nvml.NVMLError_DriverNotLoaded):
         return NoDriver(asked, "NVIDIA's driver is installed and not loaded: sudo modprobe nvidia")
     if isinstance(error, nvml.NVMLError_LibRmVersionMismatch):

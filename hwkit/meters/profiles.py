@@ -23,13 +23,13 @@ from __future__ import annotations
 import math
 import tomllib
 from dataclasses import dataclass, replace
-from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from hwkit.errors import PlanError
+from hwkit.meters.addressing import STATED, number_of, stated
 from hwkit.meters.polled import QUANTITIES
 from hwkit.protocols import Accuracy, MeterSpec, Provenance, Scope
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from hwkit.plugins import Address
 
 LARGEST = 1 << 20  # bytes of a profile
-OPTIONS = ("profile", "scope", "interval", "accuracy", "range", "calibrated")
+OPTIONS = (*STATED, "profile", "range")
 UNITS = {
     "W": ("watts", 1.0),
     "kW": ("watts", 1e3),
@@ -88,20 +88,25 @@ class Profile:
         said = address.options
         step = {each.name: each.step for each in quantities}
         modulus = {each.name: each.modulus for each in quantities}
-        return MeterSpec(
+        usual = MeterSpec(
             name=f"{address}?{urlencode(said, safe=':/?%')}" if said else str(address),
-            scope=_scope(address, self.scope),
+            scope=self.scope,
             provenance=Provenance.METER,
-            accuracy=_accuracy(address, self.accuracy),
-            interval_s=_number(address, "interval", self.interval_s),
+            accuracy=self._accuracy(address),
+            interval_s=self.interval_s,
             averaging_s=self.averaging_s,
             quantum_w=step.get("watts"),
             quantum_j=step.get("joules"),
             modulus_j=modulus.get("joules"),
             model=self.model,
-            calibrated=_date(address),
             details={"profile": self.name, "sources": list(self.sources)},
         )
+        return stated(address, usual)
+
+    def _accuracy(self, address: Address) -> Accuracy | None:
+        if self.accuracy is None or "range" not in address.options:
+            return self.accuracy
+        return replace(self.accuracy, range_w=number_of(address, "range", 1.0))
 
 
 def load(
@@ -264,44 +269,6 @@ def _text(path: Path) -> str:
 
 def _folder(kind: str) -> Traversable:
     return files("hwkit.meters") / "data" / kind
-
-
-def _scope(address: Address, usual: Scope) -> Scope:
-    said = address.options.get("scope", usual.value)
-    if said not in set(Scope):
-        raise PlanError(f"address {address}: scope is {', '.join(Scope)}, not {said!r}")
-    return Scope(said)
-
-
-def _accuracy(address: Address, usual: Accuracy | None) -> Accuracy | None:
-    said = address.options.get("accuracy")
-    if said is None:
-        if usual is None or "range" not in address.options:
-            return usual
-        return replace(usual, range_w=_number(address, "range", 0.0))
-    share = _finite(said.removesuffix("%"))
-    if share is None or not said.endswith("%") or not 0 < share <= 20:
-        raise PlanError(f"address {address}: accuracy is of the reading, as 0.5%, not {said!r}")
-    return Accuracy(share / 100, source="said by the user")
-
-
-def _date(address: Address) -> str | None:
-    said = address.options.get("calibrated")
-    if said is None:
-        return None
-    try:
-        return date.fromisoformat(said).isoformat()
-    except ValueError as error:
-        raise PlanError(f"address {address}: calibrated is a date, as 2026-03-31") from error
-
-
-def _number(address: Address, key: str, usual: float) -> float:
-    value = _finite(address.options.get(key, str(usual)))
-    if value is None or value <= 0:
-        raise PlanError(
-            f"address {address}: {key} is a positive number, not {address.options[key]!r}"
-        )
-    return value
 
 
 def _finite(text: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import queue
 import shlex
@@ -23,9 +24,10 @@ from hwkit.errors import (
     PlanError,
     ProtocolError,
 )
-from hwkit.meters.addressing import name_of, number_of, scope_of
+from hwkit.meters.addressing import STATED, name_of, patience_s, stated
 from hwkit.meters.lines import LONGEST, Lines
 from hwkit.protocols import MeterSpec, Provenance, Reading, Scope
+from hwkit.units import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from hwkit.protocols import Meter
 
 DEADLINE_S = 4.5
+HEARING_S = 0.5
+SHOWN = 200  # characters of a program's own words
 WAITING = 256  # lines that nobody has read yet; then the oldest go
 LOOK_S = 0.1  # between looks whether a file has grown
 
@@ -51,9 +55,8 @@ def find_csv(address: Address | None) -> Iterator[Meter]:
 
 
 def _spec(address: Address) -> MeterSpec:
-    interval_s = number_of(address, "interval", 1.0)
-    scope = scope_of(address, Scope.WALL)
-    return MeterSpec(name_of(address), scope, Provenance.METER, interval_s=interval_s, unasked=True)
+    spec = MeterSpec(name_of(address), Scope.WALL, Provenance.METER, unasked=True)
+    return stated(address, spec)
 
 
 class Program:
@@ -61,7 +64,7 @@ class Program:
 
     def __init__(self, address: Address) -> None:
         """Costs no I/O. Raises PlanError for what is no command."""
-        address.allow("scope", "interval")
+        address.allow(*STATED)
         try:
             self._command = shlex.split(address.place)
         except ValueError as error:
@@ -89,14 +92,14 @@ class Program:
     def read(self) -> Reading:
         """Return the next line as a reading, at its own time or else at its arrival.
 
-        Raises DeviceTimeout, ProtocolError, and DeviceLost for a program that has ended: the next
-        call starts it again.
+        Raises DeviceTimeout where none comes within 4.5 s or two intervals, ProtocolError, and
+        DeviceLost for a program that has ended: the next call starts it again.
         """
         try:
             run = self._current()
         except OSError as error:
             raise DeviceLost(f"{self.spec.name}: {error.strerror}") from error
-        return run.next(time.monotonic() + DEADLINE_S)
+        return run.next(patience_s(self.spec, DEADLINE_S))
 
     def close(self) -> None:
         """End it; who reads gets DeviceLost."""
@@ -127,18 +130,24 @@ class _Run:
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             start_new_session=True,  # its children end with it, and Ctrl-C is ours to answer
         )
+        self._complaint = b""  # what it last wrote to stderr
+        self._hearing = threading.Thread(target=self._hear, name=f"{name} stderr", daemon=True)
+        self._hearing.start()
         threading.Thread(target=self._listen, name=f"{name} listener", daemon=True).start()
 
-    def next(self, deadline: float) -> Reading:
+    def next(self, wait_s: float) -> Reading:
+        deadline = time.monotonic() + wait_s
         while True:
             try:
                 came = self._lines.get(timeout=max(deadline - time.monotonic(), 0))
             except queue.Empty:
-                said = f"{self._name}: it printed nothing for {DEADLINE_S:g} s"
-                raise DeviceTimeout(said) from None
+                said = (
+                    f"{self._name}: it printed nothing for {wait_s:g} s; is that usual: ?interval="
+                )
+                raise DeviceTimeout(said + self._why()) from None
             if came is None:
                 self.told = True
                 raise self._fault or DeviceLost(f"{self._name}: ended")
@@ -167,8 +176,23 @@ class _Run:
         self.end(DeviceLost(f"{self._name}: the program ended"))
         if type(self._fault) is DeviceLost and self._process.returncode > 0:
             code = self._process.returncode
-            self._fault = DeviceLost(f"{self._fault}, with exit code {code}")
+            self._hearing.join(HEARING_S)  # who left its group may hold its stderr for ever
+            self._fault = DeviceLost(f"{self._fault}, with exit code {code}{self._why()}")
         self._put(None)
+
+    def _hear(self) -> None:
+        """Keep the end of what it writes to stderr: there programs say why they fail."""
+        errors = self._process.stderr
+        assert isinstance(errors, io.BufferedReader)  # noqa: S101 - it is a pipe
+        with errors:
+            while piece := errors.read1(LONGEST):
+                self._complaint = (self._complaint + piece)[-LONGEST:]
+
+    def _why(self) -> str:
+        """Return the last line that it wrote to stderr, shortened."""
+        lines = self._complaint.decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f": {plain(last):.{SHOWN}}" if last else ""
 
     def _put(self, line: tuple[bytes, int] | None) -> None:
         while True:
@@ -206,7 +230,7 @@ class File:
 
     def __init__(self, address: Address) -> None:
         """Costs no I/O. Raises PlanError for an address without a file."""
-        address.allow("scope", "interval", "from")
+        address.allow(*STATED, "from")
         start = address.options.get("from", "now")
         if start not in {"now", "start"}:
             raise PlanError(f"address {address}: from is now or start, not {start!r}")
@@ -236,10 +260,10 @@ class File:
     def read(self) -> Reading:
         """Return the next line as a reading.
 
-        Raises DeviceTimeout where none comes within 4.5 s, ProtocolError, and DeviceLost for a file
-        that is gone or became another: the next call opens it again.
+        Raises DeviceTimeout where none comes within 4.5 s or two intervals, ProtocolError, and
+        DeviceLost for a file that is gone or became another: the next call opens it again.
         """
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + patience_s(self.spec, DEADLINE_S)
         try:
             while not self._closed:
                 file = self._file or self._start()
@@ -291,5 +315,7 @@ class File:
         if now.st_size < file.tell():
             raise ValueError("it became shorter")
         if time.monotonic() >= deadline:
-            raise DeviceTimeout(f"{self.spec.name}: no new line for {DEADLINE_S:g} s")
+            wait_s = patience_s(self.spec, DEADLINE_S)
+            said = f"{self.spec.name}: no new line for {wait_s:g} s; is that usual: ?interval="
+            raise DeviceTimeout(said)
         time.sleep(LOOK_S)

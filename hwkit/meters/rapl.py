@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwkit.errors import DeviceLost, NoDevice, NotPermitted, ProtocolError, Unavailable
-from hwkit.meters.addressing import name_of, scope_of
+from hwkit.meters.addressing import STATED, name_of, stated
 from hwkit.meters.bounded import Bounded
 from hwkit.plugins import Address
 from hwkit.protocols import MeterSpec, Provenance, Reading, Scope
@@ -35,7 +35,7 @@ _NUMBER = re.compile(rb"[0-9]{1,20}")
 def find(address: Address | None) -> Iterator[Meter | Unavailable]:
     """Yield rapl (all packages), rapl:package-0 or rapl:psys; or why there is none."""
     asked = address or Address("rapl", "", {})
-    asked.allow("scope")
+    asked.allow(*STATED)
     zones = _zones(TREE)
     wanted = [name for name in zones if name == asked.place or not asked.place]
     if not asked.place:
@@ -62,14 +62,15 @@ class RaplMeter:
         self._before: tuple[int, list[int]] | None = None  # when, and the counters
         self._wrapped = [0] * len(ranges)
         whole = "psys" in zones
-        self._spec = MeterSpec(
+        usual = MeterSpec(
             name_of(address),
-            scope_of(address, Scope.DEVICE if whole else Scope.CHIP),
+            Scope.DEVICE if whole else Scope.CHIP,
             _provenance(),
             # A sum wraps nowhere in particular: its parts are put right here.
             modulus_j=ranges[0] / 1e6 if len(ranges) == 1 and ranges[0] is not None else None,
             details={"zones": list(zones)},
         )
+        self._spec = stated(address, usual)
         self._driver = Bounded(self._spec.name)
 
     @property

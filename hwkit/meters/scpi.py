@@ -15,7 +15,7 @@ from hwkit.errors import NoDevice, PlanError, ProtocolError, Unavailable
 from hwkit.meters import profiles
 from hwkit.meters.polled import PolledMeter
 from hwkit.wire.scpi import Scpi, number
-from hwkit.wire.tcp import endpoint, resolve
+from hwkit.wire.tcp import endpoint, refuse_login, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,6 +46,8 @@ _QUEUE = 32  # errors that an instrument remembers
 
 def find(address: Address | None) -> Iterator[ScpiMeter | Unavailable]:
     """Yield the meter at an address; without one nothing, for a network is not searched."""
+    if address is not None:
+        refuse_login(address)
     if address is not None:
         yield ScpiMeter(address)
 

@@ -1,6 +1,7 @@
 """Power distribution units by SNMP: 'snmp:HOST[:PORT]?profile=apc-rpdu2&outlet=3'.
 
-Options: version (2c; 1, 3); what the profile counts, as outlet, phase, device, inlet, cord; or
+Options: version (1, 2c, 3; 3 where credentials.toml has its keys, else 2c); what the profile
+counts, as outlet, phase, device, inlet, cord; or
 without a profile oid and scale (to W), energy_oid and energy_scale (to kWh); scope, interval,
 accuracy, range and calibrated as all meters have. Who asks stands in credentials.toml
 (hwkit/wire/snmp.py).
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from hwkit.errors import NoDevice, NoDriver, PlanError, ProtocolError
 from hwkit.meters import profiles
 from hwkit.meters.polled import PolledMeter
-from hwkit.wire.credentials import credentials
+from hwkit.wire.credentials import credentials, table_of
 from hwkit.wire.snmp import Snmp
-from hwkit.wire.tcp import endpoint, resolve
+from hwkit.wire.tcp import endpoint, refuse_login, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,6 +55,8 @@ _SYS_OBJECT_ID = "1.3.6.1.2.1.1.2.0"  # RFC 3418
 
 def find(address: Address | None) -> Iterator[SnmpMeter | Unavailable]:
     """Yield the meter at an address; without one nothing, for a network is not searched."""
+    if address is not None:
+        refuse_login(address)
     if find_spec("pysnmp") is None:
         yield NoDriver("snmp", "pysnmp is missing: pip install 'hwkit[snmp]'")
     elif address is not None:
@@ -76,11 +79,12 @@ class SnmpMeter(PolledMeter[Snmp]):
         self._profile = profile
         self._quantities = tuple(q for q in profile.quantities if q.where.get("of") == part)
         super().__init__(profile.spec(address, self._quantities))
-        self._version = address.options.get("version", "2c")
-        if self._version not in {"1", "2c", "3"}:
-            raise PlanError(f"address {address}: version is 1, 2c or 3, not {self._version!r}")
         self._host, self._port = endpoint(address, 161)
         self._who = credentials(self._host)
+        keys = self._who.keys() & {"auth_key", "priv_key"}  # of use to version 3 alone
+        self._version = address.options.get("version", "3" if keys else "2c")
+        if self._version not in {"1", "2c", "3"}:
+            raise PlanError(f"address {address}: version is 1, 2c or 3, not {self._version!r}")
         self._places: list[tuple[int, tuple[str, int]]] = []
         self._oids = [profiles.fill(q.where["oid"], indices) for q in self._quantities]
         self._digits_at = [
@@ -140,7 +144,7 @@ class SnmpMeter(PolledMeter[Snmp]):
             return ": is SNMP 3 enabled there?"
         return (
             f": is SNMP {self._version} enabled there, and the community right? "
-            "(credentials.toml; it says nothing to a wrong one)"
+            f"({table_of(self._host)}; it says nothing to a wrong one)"
         )
 
 

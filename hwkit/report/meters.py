@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from hwkit.harness.assembly import Source
 from hwkit.harness.efficiency import power_of
 from hwkit.harness.energy import Energy, energy
 from hwkit.harness.plan import duration, percent
+from hwkit.harness.plausible import LEAST, MOST, implausible
+from hwkit.meters.addressing import KWH
 from hwkit.units import Figure, plain, show
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 LOOK_S = 0.5  # between two drawings
 RECENT = 12  # readings that the power of a bare counter is the mean of
 FEW = 20  # of the readings may be new before the energy is computed again: a day costs a second
+VAGUE = 100.0  # times the value: an uncertainty that is no longer worth a number
 COLUMNS = ("meter", "power", "V", "A", "PF", "energy", "interval", "99 %", "most", "faults")
 
 
@@ -125,9 +130,12 @@ def summary(sampled: Sampled) -> Iterator[tuple[str, str]]:
     yield "meter", ", ".join(filter(None, [sampled.spec.name, sampled.spec.scope.value, told]))
     power = None if seen is None else power_of(seen)
     if power is not None:
-        yield "power", f"{power[0]} ({power[1].dominant})"
+        yield "power", f"{_told(power[0])} ({power[1].dominant})"
+    if (why := why_nothing(sampled)) is not None:
+        yield "nothing", why
     if seen is not None and seen.source is not None:
-        by = f"in {duration(seen.time_s)}, by its {seen.source.value}"
+        typed = seen.source is Source.MANUAL
+        by = f"in {duration(seen.time_s)}, {'as typed' if typed else f'by its {seen.source.value}'}"
         yield "energy", f"{_joules(seen)} {by}{'; accuracy unchecked' * seen.unchecked}"
     if sampled.readings and (now := _now(sampled.readings[-1])):
         yield "last", now
@@ -135,10 +143,20 @@ def summary(sampled: Sampled) -> Iterator[tuple[str, str]]:
     if seen is not None:
         readings += f", {seen.polling}; {100 * seen.coverage:.3g} % of the time seen"
     yield "readings", readings
-    for finding in seen.findings if seen else ():
-        yield finding.kind, finding.text
+    yield from _doubts(sampled, seen)
     for what, times in faults(sampled).items():
         yield "fault", f"{times} times: {what}"
+
+
+def _doubts(sampled: Sampled, seen: Energy | None) -> Iterator[tuple[str, str]]:
+    for flag, times in flags(sampled).items():
+        yield "flag", f"{flag} in {times} of {len(sampled.readings)} readings"
+    for finding in seen.findings if seen else ():
+        yield finding.kind, finding.text
+    for doubt in implausible(sampled.readings, sampled.spec):
+        yield doubt.kind, doubt.text
+    if seen is not None and seen.difference and LEAST <= (1 + seen.difference) / 1e3 <= MOST:
+        yield "scale", "kilowatts taken as watts? Addresses that point to them take scale=1000"
 
 
 def comparison(found: Comparison, kept: Correction | None, against: str | None) -> Iterator[str]:
@@ -154,6 +172,34 @@ def comparison(found: Comparison, kept: Correction | None, against: str | None) 
     else:
         yield f"Kept: {a} is corrected by {kept}"
         yield f"Next: hwkit bench --meter {a} · hwkit meter forget {a}"
+
+
+def why_nothing(sampled: Sampled) -> str | None:
+    """Return why a meter's readings, if any, tell neither power nor energy; None: they do."""
+    readings = sampled.readings
+    if not readings:
+        return "no reading came"
+    if all(reading.watts is None and reading.joules is None for reading in readings):
+        what = ", ".join(flags(sampled)) or "it does not say why"
+        if "absent" in what:
+            what += " (NaN, or its word for not measured)"
+        if "over range" in what:
+            what += ": choose a larger range"
+        return f"none of {len(readings)} readings tells power or energy: {what}"
+    if sampled.spec.interval_s is not None:
+        return None
+    typed = [reading.joules for reading in readings if reading.joules is not None]
+    if len(typed) < 2:
+        return f"only one value was typed: {typed[0] / KWH:.12g} kWh; it takes another at the end"
+    if typed[-1] < typed[0]:
+        fell = f"from {typed[0] / KWH:.12g} to {typed[-1] / KWH:.12g} kWh"
+        return f"what was typed fell {fell}: a digit was misread, or the counter set back"
+    return None
+
+
+def flags(sampled: Sampled) -> dict[str, int]:
+    """Return what the readings were marked with, and how many of them."""
+    return dict(Counter(flag for reading in sampled.readings for flag in reading.flags))
 
 
 def faults(sampled: Sampled) -> dict[str, int]:
@@ -175,7 +221,10 @@ def document(sampled: Sampled) -> dict[str, Any]:
         "energy": seen and seen.to_json(),
         "power": power and power[0].to_json(),
         "last": last and {name: getattr(last, name) for name in UNITS},
+        "nothing": why_nothing(sampled),
+        "flags": flags(sampled),
         "faults": faults(sampled),
+        "doubts": [each.text for each in implausible(sampled.readings, sampled.spec)],
     }
 
 
@@ -197,4 +246,14 @@ def _now(reading: Reading) -> str:
 def _joules(seen: Energy) -> str:
     if seen.joules is None:
         return "-"
-    return str(Figure(seen.joules, seen.joules - 2 * seen.u, seen.joules + 2 * seen.u, "J"))
+    return _told(Figure(seen.joules, seen.joules - 2 * seen.u, seen.joules + 2 * seen.u, "J"))
+
+
+def _told(figure: Figure) -> str:
+    """Show a figure that its uncertainty may swamp: rounded to that, it would read 0."""
+    if figure.relative <= 1:
+        return str(figure)
+    value = show(figure.value, figure.unit)
+    if figure.relative > VAGUE:
+        return f"{value} ± more than {VAGUE:g} times that"
+    return f"{value} ± {show(figure.U, figure.unit, 3)}"

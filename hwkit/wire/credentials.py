@@ -12,6 +12,7 @@ Which words a device needs is its driver's to say: user, password, token, commun
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -27,13 +28,23 @@ if TYPE_CHECKING:
 LARGEST = 1 << 20  # bytes
 
 
+def place() -> Path:
+    """Return where the file is, or would be."""
+    named = os.environ.get("HWKIT_CREDENTIALS")
+    return Path(named) if named else user_config_path("hwkit") / "credentials.toml"
+
+
+def table_of(host: str) -> str:
+    """Return the words for a host's table in that file, for a person who is to write it."""
+    return f"[{json.dumps(host)}] in {place()}"
+
+
 def credentials(host: str) -> Mapping[str, str]:
     """Return what the user's file says of a host; nothing where there is no file, or no such table.
 
     Raises PlanError for a file that says it wrongly, NotPermitted for one that cannot be read.
     """
-    named = os.environ.get("HWKIT_CREDENTIALS")
-    path = Path(named) if named else user_config_path("hwkit") / "credentials.toml"
+    named, path = os.environ.get("HWKIT_CREDENTIALS"), place()
     try:
         with path.open("rb") as file:
             text = file.read(LARGEST + 1)

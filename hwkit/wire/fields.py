@@ -38,7 +38,7 @@ def parse(peer: str, text: bytes) -> Any:  # noqa: ANN401 - any JSON
     try:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        said = f"{peer}: answered with what is no JSON: {text[:60]!r}"
+        said = f"{peer}: answers with what is no JSON: {text[:60]!r}"
         raise ProtocolError(said, text[:SHOWN]) from error
 
 

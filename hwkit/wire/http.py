@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import DeviceFault, DeviceLost, DeviceTimeout, ProtocolError
 from hwkit.wire.fields import parse
+from hwkit.wire.tcp import broken
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -77,6 +78,7 @@ class Host:
         self._session: aiohttp.ClientSession | None = None
         self._login: dict[str, Any] = {}
         self._asking: set[Future[Answer]] = set()
+        self.asked = self._base  # what was asked for last, without its secret
         self._closed = False
 
     def log_in(self, how: str, user: str, password: str) -> None:
@@ -99,8 +101,9 @@ class Host:
 
         Raises DeviceLost, DeviceTimeout, Refused, Untrusted, BadStatus, and ProtocolError.
         """
+        self.asked = self._base + path
         body = self._wait(self._ask("GET", path, secret))
-        return replace(body, document=parse(f"{self._name}{path}", body.document))
+        return replace(body, document=parse(f"{self._name}: {path}", body.document))
 
     def send(self, method: str, path: str, document: object = None) -> bytes:
         """Send JSON, or nothing, by PATCH, POST or PUT; return what it answers. Raises as get does.
@@ -159,9 +162,8 @@ class Host:
                     self._judge(path, response)
                     body = await self._read(response)
                 answered = time.monotonic_ns()
-        except aiohttp.ClientSSLError as error:
-            said = f"{self._name}: its certificate is not trusted; ?tls=unverified takes it"
-            raise Untrusted(said) from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise Untrusted(f"{self._name}: {_why(error)}") from error
         except aiohttp.ClientResponseError as error:
             said = f"{self._name}: answered with what is no HTTP, or has endless headers"
             raise ProtocolError(said, error.message[:200].encode()) from None  # it has the secret
@@ -237,7 +239,4 @@ def _unverified() -> ssl.SSLContext:
 def _why(error: Exception) -> str:
     """Say in a few words what became of a connection."""
     inner = error.__cause__ if error.__cause__ is not None else error
-    if isinstance(inner, ConnectionRefusedError):
-        return "connection refused: is the port right, and is it on?"
-    strerror = getattr(error, "strerror", None)
-    return str(strerror).lower() if strerror else "broke the connection off"
+    return broken(inner) if isinstance(inner, OSError) else "broke the connection off"

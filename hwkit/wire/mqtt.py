@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import DeviceFault, DeviceLost, DeviceTimeout, ProtocolError
+from hwkit.wire.tcp import broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,12 +68,15 @@ class Subscription:
         deadline = time.monotonic() + DEADLINE_S
         self._current(deadline).ready(deadline)
 
-    def next(self) -> Message:
-        """Return the next message. Raises as connect does; the call after that connects again."""
+    def next(self, wait_s: float = 0.0) -> Message:
+        """Return the next message, waiting DEADLINE_S for it or longer.
+
+        Raises as connect does; the call after that connects again.
+        """
         deadline = time.monotonic() + DEADLINE_S
         link = self._current(deadline)
         link.ready(deadline)
-        return link.next(deadline)
+        return link.next(max(wait_s, DEADLINE_S))
 
     def close(self) -> None:
         """Let go for good; who waits for a message gets DeviceLost."""
@@ -134,11 +138,11 @@ class _Link:
         if self.fault is not None and self._news.qsize() <= 1:  # nothing but the end in it
             raise self._tell()
 
-    def next(self, deadline: float) -> Message:
+    def next(self, wait_s: float) -> Message:
         try:
-            came = self._news.get(timeout=max(deadline - time.monotonic(), 0))
+            came = self._news.get(timeout=wait_s)
         except queue.Empty:
-            said = f"{self._name}: nothing published for {DEADLINE_S:g} s"
+            said = f"{self._name}: nothing published for {wait_s:g} s; is that usual: ?interval="
             raise DeviceTimeout(said) from None
         if came is None:
             raise self._tell()
@@ -181,13 +185,10 @@ class _Link:
                 elif client._in_messages:  # noqa: SLF001 - kept until the broker lets them go
                     said = f"{self._name}: the broker sends with more than the QoS asked for"
                     self.end(ProtocolError(said, b""))
-        except ssl.SSLCertVerificationError:
-            said = f"{self._name}: its certificate is not trusted; ?tls=unverified takes it"
-            self.end(Refused(said))
+        except ssl.SSLCertVerificationError as error:
+            self.end(Refused(f"{self._name}: {broken(error)}"))
         except OSError as error:
-            refused = isinstance(error, ConnectionRefusedError)
-            why = "connection refused" if refused else str(error.strerror or error).lower()
-            self.end(DeviceLost(f"{self._name}: {why}"))
+            self.end(DeviceLost(f"{self._name}: {broken(error)}"))
         except Exception as error:  # noqa: BLE001 - what a parser raises on what is no MQTT
             said = f"{self._name}: what answers is no MQTT broker ({type(error).__name__})"
             self.end(ProtocolError(said, str(error)[:200].encode()))

@@ -20,6 +20,7 @@ from hwkit.errors import (
     PlanError,
     ProtocolError,
 )
+from hwkit.wire.credentials import place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +94,7 @@ class Snmp:
             if int(status):
                 name = status.prettyPrint()
                 if name in _REFUSALS:
-                    raise NotPermitted(str(self), f"{_REFUSALS[name]} (credentials.toml)")
+                    raise NotPermitted(str(self), f"{_REFUSALS[name]} ({place()})")
                 raise ProtocolError(f"{self}: it answers with error status {name}", b"")
             values = {str(name): _value(value) for name, value in found}
             if set(values) != set(wanted):
@@ -138,7 +139,7 @@ class Snmp:
         if name == "RequestTimedOut":
             return self._silence()
         if name in _REFUSALS:
-            return NotPermitted(str(self), f"{_REFUSALS[name]} (credentials.toml)")
+            return NotPermitted(str(self), f"{_REFUSALS[name]} ({place()})")
         return ProtocolError(f"{self}: {indication}", b"")
 
     def _silence(self) -> Exception:
@@ -175,12 +176,12 @@ def _identity(host: str, version: str, words: Mapping[str, str]) -> Any:
     if version != "3":
         return api.CommunityData(words.get("community", "public"), mpModel=int(version == "2c"))
     if "user" not in words:
-        raise PlanError(f"{host}: SNMP 3 needs its user, auth_key, priv_key in credentials.toml")
+        raise PlanError(f"{host}: SNMP 3 needs its user, auth_key, priv_key in {place()}")
     for key in ("auth_key", "priv_key"):
         if 0 < len(words.get(key, "")) < _SHORTEST:
-            raise PlanError(f"{host}: its {key} in credentials.toml has fewer than 8 characters")
+            raise PlanError(f"{host}: its {key} in {place()} has fewer than 8 characters")
     if "priv_key" in words and "auth_key" not in words:
-        raise PlanError(f"{host}: SNMP 3 knows no priv_key without auth_key: credentials.toml")
+        raise PlanError(f"{host}: SNMP 3 knows no priv_key without auth_key: {place()}")
     protocols: dict[str, Any] = {}
     for key, table in (("auth", _AUTH), ("priv", _PRIV)):
         if f"{key}_key" in words:

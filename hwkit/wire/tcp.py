@@ -6,6 +6,7 @@ import asyncio
 import os
 import select
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from hwkit.errors import DeviceTimeout, HwkitError, NoDevice, NotPermitted, Plan
 
 if TYPE_CHECKING:
     from hwkit.plugins import Address
+
+
+NO_HOST = "no such host: check the name, or give its number"
 
 
 def endpoint(address: Address, port: int) -> tuple[str, int]:
@@ -35,12 +39,35 @@ def endpoint(address: Address, port: int) -> tuple[str, int]:
     return host, int(said)
 
 
+def refuse_login(address: Address) -> None:
+    """Raise PlanError for an address with a user or password in it, and do not repeat them."""
+    place = address.place.partition("/")[0]
+    if "@" in place:
+        shown = f"{address.scheme}:...@{place.rpartition('@')[2]}"
+        said = "user and password belong into the credentials file, docs/meters.md says where"
+        raise PlanError(f"address {shown}: {said}")
+
+
+def broken(error: OSError) -> str:
+    """Say what became of a connection, and what to do."""
+    if isinstance(error, socket.gaierror):
+        return NO_HOST
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused: is the port right, and is it on?"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "its certificate is not trusted; ?tls=unverified takes it"
+    if isinstance(error, ssl.SSLError):
+        reason = (error.reason or "it failed").replace("_", " ").lower()
+        return f"it speaks no TLS that we do ({reason}): is the port that of TLS? Else without ?tls"
+    return str(error.strerror).lower() if error.strerror else "broke the connection off"
+
+
 def resolve(host: str, port: int, kind: socket.SocketKind) -> list[tuple[int, tuple[str, int]]]:
     """Return family and address of each place a name stands for. Raises NoDevice."""
     try:
         found = socket.getaddrinfo(host, port, type=kind)
     except (OSError, UnicodeError) as error:
-        raise NoDevice(host, "no such host: check the name, or give its number") from error
+        raise NoDevice(host, NO_HOST) from error
     return [(family, place) for family, _, _, _, place in found]  # type: ignore[misc]
 
 

@@ -18,17 +18,19 @@ from fake_meter import load
 from hypothesis import given
 from hypothesis import strategies as st
 from meter_runs import S, reading, spec
+from meter_servers import Wt310
 from rich.console import Console
 
 from hwkit.cli import main
 from hwkit.errors import PlanError, Unmeasurable
 from hwkit.harness import corrections
 from hwkit.harness.correction import of_one_window
+from hwkit.harness.energy import energy
 from hwkit.harness.metercheck import Verdict, checks, overall
 from hwkit.harness.metering import Sampled
 from hwkit.harness.meterstep import Load, find_step, step_check
 from hwkit.protocols import Provenance
-from hwkit.report.meters import COLUMNS, MetersLive, summary, watts_now
+from hwkit.report.meters import COLUMNS, MetersLive, _joules, summary, watts_now
 
 from .conftest import FAKES, HWKIT
 
@@ -124,7 +126,63 @@ def test_a_person_reads_at_the_two_ends():
     done = meter("watch", "manual", "--time", "1s", input="1.00\n1.01\n")
     assert done.returncode == 0, done.stderr
     assert "36 kJ" in done.stdout.replace(".0", "").replace("± 29 kJ", "kJ")
-    assert "by its manual" in done.stdout
+    assert "as typed" in done.stdout
+    asked = done.stderr.splitlines()  # what is typed comes by a pipe: nothing else ends the lines
+    assert [" at the start?" in asked[0], " at the end?" in asked[1]] == [True, True]
+
+
+def test_a_person_who_leaves_before_the_end():
+    done = meter("watch", "manual", "--time", "1s", input="1.25\n")
+    assert done.returncode == 4
+    said = told_by(done.stdout)
+    assert said["nothing"] == "only one value was typed: 1.25 kWh; it takes another at the end"
+    assert "nobody typed what the energy counter reads at the end" in said["fault"]
+
+
+def test_a_person_who_types_less_than_at_the_start():
+    done = meter("watch", "manual", "--time", "1s", input="1.25\n0.5\n0.5\n")
+    assert done.returncode == 4
+    assert "what was typed fell from 1.25 to 0.5 kWh: a digit" in told_by(done.stdout)["nothing"]
+
+
+def told_by(text):
+    return dict(line.split(maxsplit=1) for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("power", "flag", "why"),
+    [
+        ("NAN", "watts absent", "(NaN, or its word for not measured)"),
+        ("INF", "watts over range", "choose a larger range"),
+    ],
+)
+def test_an_instrument_that_measures_nothing_is_a_fault(peer, power, flag, why):
+    port = peer(Wt310(P=power, WH="NAN").serve)
+    done = meter(f"scpi:127.0.0.1:{port}?profile=wt300&interval=0.1", "--time", "1s")
+    assert done.returncode == 4, done.stdout
+    said = told_by(done.stdout)["nothing"]
+    assert re.match(r"none of \d+ readings tells power or energy: ", said)
+    assert flag in said
+    assert why in said
+    assert re.search(f"^flag +{flag} in [0-9]+ of [0-9]+ readings$", done.stdout, re.MULTILINE)
+
+
+def test_kilowatts_taken_as_watts():
+    readings = [reading(t, 0.1, 100.0 * t, volts=230.0, amperes=0.43) for t in range(30)]
+    said = dict(summary(sampled(readings, of=spec(quantum_j=360.0))))
+    assert said["scale"].startswith("kilowatts taken as watts?")
+    assert "0.00101 times as many watts as volts by amperes" in said["volt-amperes"]
+    assert said["power"].startswith("100 mW ± more than 100 times that")
+    assert said["energy"].startswith("2.9 J ± ")
+    right = [reading(t, 100.0, 100.0 * t, volts=230.0, amperes=0.43) for t in range(30)]
+    assert not {"scale", "volt-amperes"} & set(dict(summary(sampled(right))))
+
+
+@given(st.floats(0.1, 1e6), st.floats(0, 1e6))
+def test_an_uncertainty_never_rounds_its_value_away(joules, u):
+    of_it = energy([reading(t, 1.0) for t in range(9)], spec(), 0, 8 * S)
+    text = _joules(replace(of_it, joules=joules, terms={"x": u}))
+    assert text[0] in "123456789" or text.startswith("0.1"), text
 
 
 def sampled(readings, of=None, told=None, faults=()):

@@ -143,6 +143,20 @@ def test_version_3_with_sha_and_aes(rpdu2, meter, credentials):
 
 
 @SNMPD
+def test_keys_are_of_version_3_also_unsaid(rpdu2, meter, credentials):
+    """By 2c as "public" it would have been read as well, by who has keys and wants them used."""
+    at = f"snmp:127.0.0.1:{rpdu2.port}?profile=apc-rpdu2"
+    credentials(**KEYS | {"user": "nobody"})
+    with pytest.raises(Unavailable, match="no such user"):
+        meter(at).open()
+    assert meter(f"{at}&version=2c").read().watts == pytest.approx(3350)
+    credentials(**KEYS)
+    assert meter(at).read().watts == pytest.approx(3350)
+    credentials(user="admin", password="of its web page")
+    assert meter(at).read().watts == pytest.approx(3350)
+
+
+@SNMPD
 @pytest.mark.parametrize(
     ("words", "why"),
     [

@@ -242,7 +242,7 @@ def test_a_recorded_miner(serve, meter):
         ("shelly:192.0.2.1/rpc", "nothing comes after the host"),
         ("shelly:192.0.2.1?channel=-1", "channel is a number from 0"),
         ("shelly:192.0.2.1?profile=plug", "no profile 'plug'; there are meter, emeter, switch"),
-        ("shelly:192.0.2.1?scope=moon", "no scope 'moon'; there are chip, board, device, wall"),
+        ("shelly:192.0.2.1?scope=moon", "scope is chip, board, device, wall, not 'moon'"),
         ("shelly:192.0.2.1?colour=red", "no option 'colour'"),
         ("http:192.0.2.1/x", "where its watts are"),
         ("http:192.0.2.1/x?volts=/v", "where its watts are"),
@@ -362,7 +362,8 @@ def test_which_chassis(serve, meter):
         ("shelly:{}?channel=3", "shelly-gen2-switch", "measures no power at channel 3"),
         ("shelly:{}?channel=9", "shelly-gen2-switch", "measures no power at channel 9"),
         ("shelly:{}?channel=5", "shelly-gen1-plug", "HTTP 404 at /meter/5"),
-        ("shelly:{}", "tasmota", "HTTP 404 at /shelly"),
+        ("shelly:{}", "tasmota", "HTTP 404 at /shelly: is it a Shelly, and port and channel right"),
+        ("http:{}/a?watts=", "tasmota", "HTTP 404 at /a: is the path right"),
         ("tasmota:{}", "axeos", "HTTP 404 at /cm"),
         ("tasmota:{}", {f"/cm?cmnd=Status%20{n}": {"StatusSNS": {}} for n in (8, 10)}, "not as a"),
         ("shelly:{}", {"/shelly": {"name": "printer"}}, "not as a Shelly does"),
@@ -437,12 +438,36 @@ def test_nobody_there(meter):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         found = meter(f"shelly:127.0.0.1:{taken.getsockname()[1]}")
-        with pytest.raises(NoDevice, match="connection refused"):
+        with pytest.raises(
+            NoDevice, match=r"connection refused: is the port right, and is it on\?"
+        ):
             found.open()
     with pytest.raises(DeviceLost, match="not open"):
         found.read()
-    with pytest.raises(NoDevice):
+    with pytest.raises(NoDevice, match=r"no such host: check the name, or give its number$"):
         meter("shelly:no-such-host.invalid").open()
+
+
+def test_a_server_that_speaks_no_tls(serve, meter):
+    server = serve(answers("redfish-environment"))
+    with pytest.raises(NoDevice, match=r"speaks no TLS.* is the port that of TLS") as caught:
+        meter(f"redfish:127.0.0.1:{server.port}").open()
+    assert "trusted" not in str(caught.value)
+
+
+def test_what_is_wrong_is_said_with_where_to_look(serve, meter):
+    server = serve({"/a": b"<html>", "/b": {"w": True}})
+    at = f"127.0.0.1:{server.port}"
+    for path, why in (
+        ("/a", "/a: answers with what is no JSON: b'<html>'"),
+        ("/b", "/w is no numb"),
+    ):
+        with pytest.raises(ProtocolError, match=re.escape(why)) as caught:
+            meter(f"http:{at}{path}?watts=/w&wh=/e/j").open()
+        said = str(caught.value)
+        assert said.startswith(f"http:{at}{path}?watts=/w&wh=/e/j: ")
+        assert said.count("watts=") == 1
+        assert said.endswith(f"; see what it answers at http://{at}{path}")
 
 
 def test_the_connection_is_kept(serve, meter):

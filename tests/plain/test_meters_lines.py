@@ -157,12 +157,38 @@ def test_a_program_that_ends_is_started_again(meter, patient):
             found.read()
 
 
+def test_what_a_program_complains_of_is_told(meter, patient):
+    wrong = "import sys; sys.stderr.write('a\\nno \\x1b[2J port\\n\\n'); raise SystemExit(2)"
+    found = meter(f"exec:{python(wrong)}")
+    found.open()
+    with pytest.raises(DeviceLost, match=r"with exit code 2: no .\[2J port$") as caught:
+        found.read()
+    assert "\x1b" not in str(caught.value)
+
+
+def test_endless_complaints_are_neither_kept_nor_in_the_way(meter, patient):
+    endless = "import sys\nfor _ in range(400): sys.stderr.write(5000 * 'x')\nprint(7); sys.exit(2)"
+    found = meter(f"exec:{python(endless)}")
+    found.open()
+    assert found.read().watts == 7.0
+    with pytest.raises(DeviceLost, match=r"with exit code 2: x{200}$"):
+        found.read()
+
+
 def test_a_program_that_prints_nothing(meter, monkeypatch):
     monkeypatch.setattr(program, "DEADLINE_S", 0.1)
-    found = meter(f"exec:{python('import time; time.sleep(600)')}")
+    found = meter(f"exec:{python('import time; time.sleep(600)')}?interval=0.01")
     found.open()
-    with pytest.raises(DeviceTimeout, match=r"it printed nothing for 0\.1 s"):
+    with pytest.raises(DeviceTimeout, match=r"it printed nothing for 0\.1 s; .* \?interval="):
         found.read()
+
+
+def test_a_program_that_prints_rarely_is_waited_for(meter, monkeypatch):
+    monkeypatch.setattr(program, "DEADLINE_S", 0.01)
+    late = python("import time; time.sleep(0.3); print(7)")
+    found = meter(f"exec:{late}?interval={WAIT_S}")
+    found.open()
+    assert found.read().watts == 7.0
 
 
 def test_a_program_that_prints_without_end(meter, patient):
@@ -310,9 +336,17 @@ def test_a_finished_file_without_a_date(meter, patient, log):
         found.read()
 
 
+def test_a_file_that_grows_rarely_is_waited_for(meter, monkeypatch, log):
+    monkeypatch.setattr(program, "DEADLINE_S", 0.0)
+    found = meter(f"csv:{log}?interval={WAIT_S}")
+    found.open()
+    threading.Timer(0.3, append, [log, ",352\n"]).start()
+    assert found.read().watts == 352.0
+
+
 def test_a_line_is_read_once_it_is_whole(meter, monkeypatch, log):
     append(log, "17000")  # the beginning of a line that is no reading of ours
-    found = meter(f"csv:{log}")
+    found = meter(f"csv:{log}?interval=0.01")
     found.open()
     append(log, "00001,50\n,35")
     monkeypatch.setattr(program, "DEADLINE_S", 0.0)
@@ -431,7 +465,7 @@ def test_what_is_no_energy_is_asked_again(meter, types, capsys, nonsense):
     assert found.read().joules == pytest.approx(100.5 * 3.6e6)
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "What does panel read?" in printed.err
+    assert "What does panel read at the start?" in printed.err
     assert "is no energy" in printed.err
 
 
@@ -443,6 +477,20 @@ def test_less_than_before_is_asked_again_and_taken_when_it_is_meant(meter, types
     assert "less than before" in capsys.readouterr().err
     types("0.5", "0.5")
     assert found.read().joules == pytest.approx(0.5 * 3.6e6)
+
+
+def test_start_and_end_are_asked_for(meter, types, capsys):
+    found = meter("manual")
+    found.open()
+    types("1", "2", "3")
+    for when in ("start", "end", "start"):
+        found.read()
+        said = capsys.readouterr().err
+        assert f"What does the energy counter read at the {when}?" in said
+        assert said.endswith("\n")
+    found.open()
+    with pytest.raises(DeviceLost, match="nobody typed what the energy counter reads at the start"):
+        found.read()
 
 
 def test_nobody_there(meter, types, monkeypatch):

@@ -94,7 +94,7 @@ def test_without_nvidias_library(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "kind", "why"),
     [
-        ("LibraryNotFound", NoDriver, "no NVIDIA driver"),
+        ("LibraryNotFound", NoDriver, "driver is missing (its libnvidia-ml.so.1): install it"),
         ("DriverNotLoaded", NoDriver, "not loaded: sudo modprobe nvidia"),
         ("LibRmVersionMismatch", NoDriver, "restart"),
         ("NoPermission", NotPermitted, "/dev/nvidia"),

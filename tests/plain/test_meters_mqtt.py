@@ -204,7 +204,7 @@ def test_credentials(broker, meter, patient, tmp_path, monkeypatch):
     monkeypatch.setenv("HWKIT_CREDENTIALS", str(file))
     for words in ("", 'user = "hwkit"\npassword = "wrong"'):
         file.write_text(f'["127.0.0.1"]\n{words}')
-        with pytest.raises(NotPermitted, match=r"refuses.*see \[.127.0.0.1.\]"):
+        with pytest.raises(NotPermitted, match=r"refuses.*see \[.127.0.0.1.\] in /.*\.toml"):
             meter(f"mqtt:127.0.0.1:{running.port}/mine?watts=").open()
     file.write_text('["127.0.0.1"]\nuser = "hwkit"\npassword = "right"')
     found = meter(f"mqtt:127.0.0.1:{running.port}/mine?watts=")
@@ -241,8 +241,12 @@ def test_nobody_there(meter):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         found = meter(f"mqtt:127.0.0.1:{taken.getsockname()[1]}/a?watts=")
-        with pytest.raises(NoDevice, match="connection refused"):
+        with pytest.raises(
+            NoDevice, match=r"connection refused: is the port right, and is it on\?"
+        ):
             found.open()
+    with pytest.raises(NoDevice, match=r"no such host: check the name, or give its number$"):
+        meter("mqtt:no-such-host.invalid/a?watts=").open()
     with pytest.raises(DeviceLost, match="not open"):
         meter("mqtt:127.0.0.1/a?watts=").read()
 
@@ -250,12 +254,38 @@ def test_nobody_there(meter):
 @pytest.mark.needs("mosquitto")
 def test_nothing_published(broker, meter, monkeypatch):
     running = broker(OPEN)
-    found = meter(f"mqtt:127.0.0.1:{running.port}/a?watts=")
+    found = meter(f"mqtt:127.0.0.1:{running.port}/a?watts=&interval=0.1")
     monkeypatch.setattr(wire, "DEADLINE_S", WAIT_S)
     found.open()
-    monkeypatch.setattr(wire, "DEADLINE_S", 0.2)
+    monkeypatch.setattr(wire, "DEADLINE_S", 0.15)
     with pytest.raises(DeviceTimeout, match=r"nothing published for 0.2 s"):
         found.read()
+
+
+def test_who_publishes_rarely_is_waited_for(meter, monkeypatch):
+    def late(connection):
+        connection.sendall(CONNACK)
+        connection.recv(65536)
+        connection.sendall(SUBACK)
+        time.sleep(0.3)
+        connection.sendall(b"\x30\x04\x00\x01a7")
+        connection.recv(65536)
+
+    with hostile(late) as port:
+        found = meter(f"mqtt:127.0.0.1:{port}/a?watts=&interval={WAIT_S}")
+        monkeypatch.setattr(wire, "DEADLINE_S", WAIT_S)
+        found.open()
+        monkeypatch.setattr(wire, "DEADLINE_S", 0.02)
+        assert found.read().watts == 7.0
+
+
+def test_a_broker_that_speaks_no_tls(meter, monkeypatch):
+    monkeypatch.setattr(wire, "DEADLINE_S", WAIT_S)
+    with (
+        hostile(lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port,
+        pytest.raises(NoDevice, match="speaks no TLS"),
+    ):
+        meter(f"mqtt:127.0.0.1:{port}/a?watts=&tls=verified").open()
 
 
 @contextmanager

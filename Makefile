@@ -24,8 +24,8 @@ test: $(VENV)/.test  ## the tests that need no device, and those for the devices
 	$(BIN)/python $(PYTEST)
 
 # Tests that neither run this C nor ask what a machine has: to run them once is enough.
-ONCE := aarch64 asic_command captures child credentials cuda* dialects efficiency energy fields meter* numba* opencl* peers probes \
-    profiles prove statistics steady sweep tuning units
+ONCE := aarch64 asic_command captures child credentials cuda* dialects efficiency energy fed fields meter* numba* opencl* peers \
+    pools_http probes profiles prove statistics steady sweep tuning units
 BUT_ONCE := $(foreach name,$(ONCE),--ignore-glob='*/test_$(name).py')
 
 test-hidden: $(VENV)/.test  ## the plain tests as on a machine without C extension, fcntl and /proc

@@ -79,7 +79,7 @@ class Bench:
             conditions |= self.rig.conditions
         twice = [name for name in self.names if self.names.count(name) > 1]
         if twice:
-            raise PlanError(f"{twice[0]} is named twice: each meter once")
+            raise PlanError(f"a meter is named twice: {twice[0]}")
         conditions |= {name: _typed(text) for name, text in said.items() if text is not None}
         self.surroundings = surroundings(conditions, lambda each: find_meters([each]))
 

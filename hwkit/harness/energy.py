@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 GOOD, ENOUGH = 0.95, 0.80  # of the window; below the one it is graded down, below the other bears
 DECADE = 10.0  # of load, within which a meter's error may wander through all that its class allows
-FEW_SENT = 5  # readings, of which it cannot be said how often they come
 MANY = 10  # findings of one kind that are told one by one
 METER_CLASS, ALIGNMENT, DISAGREEMENT = "meter class", "alignment", "disagreement"
 
@@ -254,12 +253,9 @@ def linearity_u(accuracy: Accuracy | None, p: float, q: float) -> float:
 def _alignment(seen: Readings, power_w: float, a_ns: int, b_ns: int) -> float:
     """Return joules: each edge's reading was made somewhere between its request and its answer.
 
-    One that came unasked, somewhere since the last: of a meter that sends faster than it is said
-    to, so long as it usually takes.
+    One that came unasked, an interval before it came: how often they come does not say how old
+    they are, for a program that floods has a backlog.
     """
-    sent = [reading.at for reading in seen.all if reading.took_ns is None]
-    steps = sorted((b - a) / 1e9 for a, b in pairwise(sent))
-    sent_s = steps[len(steps) * 9 // 10] if len(steps) >= FEW_SENT else math.inf
 
     def width(edge: int) -> float:
         after = bisect_left(seen.all, edge, key=lambda reading: reading.at)
@@ -267,7 +263,7 @@ def _alignment(seen: Readings, power_w: float, a_ns: int, b_ns: int) -> float:
         nearest = min(near, key=lambda reading: abs(reading.at - edge))
         if nearest.took_ns is not None:
             return nearest.took_ns / 1e9
-        return 0.0 if math.isinf(seen.interval_s) else min(seen.interval_s, sent_s)
+        return 0.0 if math.isinf(seen.interval_s) else seen.interval_s
 
     return power_w * math.hypot(width(a_ns), width(b_ns)) / math.sqrt(12)
 

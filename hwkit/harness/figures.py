@@ -41,6 +41,7 @@ STEADY = 0.02
 CLOCK_FALL = 0.05
 CARDS = ("gpu:", "opencl")  # resources far faster than the processor that audits them
 FEW_HITS = 5  # with so few, nearly half could be missing
+OFTEN_SILENT = 0.2  # of a meter's readings: one in ten lost costs nothing
 FULL_SHARE = 0.95
 
 
@@ -146,7 +147,7 @@ def summarise(
     )
     around = sampled(probes)
     of_meters = [caveat for result in seen for caveat in result.caveats()]
-    of_meters += [caveats.MeterSilent(name, *said) for name, said in (silent or {}).items()]
+    of_meters += _silent(seen, silent or {})
     if delivered is not None:
         inferred = infer(windows, delivered, basis)
         figures = inferred.figures | _energetic(seen)
@@ -197,6 +198,20 @@ def _short_of(precision: float | None, figures: dict[str, Figure]) -> list[Cavea
     reached = 0.0 if headline is None else headline.relative
     short = precision is not None and precision < reached < math.inf
     return [caveats.Imprecise(precision or 0.0, reached)] if short else []
+
+
+def _silent(
+    seen: Sequence[Result], silent: Mapping[str, tuple[int, str]]
+) -> list[caveats.MeterSilent]:
+    """Say of meters how often they did not read, where that mattered or was often."""
+    found = {}
+    for _, part in (part for result in seen for part in result.parts):
+        name = part.specs[0].name
+        times, last = silent.get(name, (0, ""))
+        often = times > OFTEN_SILENT * (times + part.polling.readings)
+        if times and (often or part.coverage < 1):
+            found[name] = caveats.MeterSilent(name, times, last)
+    return list(found.values())
 
 
 def _energetic(seen: Sequence[Result]) -> dict[str, Figure]:

@@ -312,6 +312,17 @@ def test_shares_that_flood_are_not_waited_with():
     assert higher > 16
 
 
+def test_a_setting_is_told_when_it_changes_not_when_it_wavers():
+    asked = claims.Claims("127.0.0.1", asking.Ports())
+    told = [
+        asked._is_new(Probe(1, "frequency_mhz", value)) for value in (500.0, 503.0, 498.0, 550.0)
+    ]
+    assert told == [True, False, False, True]
+    assert asked._is_new(Probe(1, "mode", words=("normal",)))
+    assert not asked._is_new(Probe(2, "mode", words=("normal",)))
+    assert asked._is_new(Probe(3, "mode", words=("low",)))
+
+
 # Watched.
 
 

@@ -39,7 +39,7 @@ from hwkit.work import MAX_TARGET, Job, Target
 from .conftest import HWKIT
 
 CLASS_1 = Accuracy(0.01, source="class 1")
-WALL = MeterSpec("fake:1", Scope.WALL, Provenance.METER, CLASS_1, interval_s=0.02)
+WALL = MeterSpec("fake:1", Scope.WALL, Provenance.METER, CLASS_1, interval_s=0.05)
 BY_HAND = MeterSpec(
     "hand:1", Scope.WALL, Provenance.MANUAL, CLASS_1, interval_s=None, quantum_j=0.1
 )

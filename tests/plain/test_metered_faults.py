@@ -123,7 +123,7 @@ ROWS = {
     "dropped": Row("power", told="busy"),
     "burst": Row("power", "reduced", found=kinds("gap"), caveats=kinds("MeterGap"), told="busy"),
     "bridged": Row("counter", source="counter", told="busy"),
-    "stuck": Row("power", "reduced", found=kinds("stuck"), caveats=kinds("MeterGap", "MeterFault")),
+    "stuck": Row("power", "reduced", found=kinds("stuck"), caveats=kinds("MeterFault")),
     "wrapped": Row("wrapping", source="counter", found=kinds("wrap")),
     "reset": Row("counter", source="counter", found=kinds("reset"), caveats=kinds("MeterFault")),
     "dead": Row("power", "none", found=kinds("gap"), caveats=kinds("MeterGap"), told="no answer"),

@@ -26,7 +26,7 @@ ADDRESSES = {
     "hwmon": "hwmon:psu/power1?",
 }
 BY_A_PERSON = {"manual": "manual?"}  # who reads at two moments, in steps of what is typed
-ELSEWHERE = {"nvml", "nameplate"}  # test_meters_local.py has the driver, and tolerance=
+ELSEWHERE = {"nvml", "nameplate", "reported"}  # what they state has tests beside their drivers
 
 
 @pytest.fixture(autouse=True)

@@ -528,7 +528,7 @@ def test_stamps_that_fall_behind_make_no_window_shorter(store):
     for entry in (liar, fine):
         figures = store.get(entry.run.id).figures
         shares.append(figures["hashrate"].value / figures["hashrate_per_cpu_second"].value)
-    assert shares[0] < 1.5 * shares[1]
+    assert shares[0] < 3 * shares[1]  # by its own stamps it would be 4 times as fast
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.2, 0.5])

@@ -6,6 +6,7 @@ Counters and readings come with each look; what it is and how it is set (firmwar
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -25,6 +26,7 @@ INTERVAL_S = 2.0  # from look to look
 LEAST_S = 1.0
 IDLE = 3  # and so many times as long as a look takes: its API is everybody's
 DEADLINE_S = 3.0
+MEASURED = 0.02  # by how much a frequency or voltage that nobody touches may seem to change
 # By the field of Telemetry, and its name as a probe.
 READINGS = {
     "hashrate_h_s": "claimed_hashrate_h_s",
@@ -119,10 +121,17 @@ class Claims:
         if probe.name not in SETTINGS:
             return True
         before = self._settings.get(probe.name)
-        if before is not None and (probe.value, probe.words) == (before.value, before.words):
+        if before is not None and _same(probe, before):
             return False
         self._settings[probe.name] = probe
         return True
+
+
+def _same(one: Probe, other: Probe) -> bool:
+    """Do they say the same? What is set to a number, many tell as they measure it."""
+    if one.value is None or other.value is None:
+        return (one.value, one.words) == (other.value, other.words)
+    return math.isclose(one.value, other.value, rel_tol=MEASURED)
 
 
 def _values(telemetry: Telemetry) -> Iterator[tuple[str, Value[Any]]]:

@@ -119,17 +119,16 @@ def kinds(*names):
     return frozenset(names)
 
 
+UNSEEN = kinds("MeterGap", "MeterSilent")
 ROWS = {
     "dropped": Row("power", told="busy"),
-    "burst": Row("power", "reduced", found=kinds("gap"), caveats=kinds("MeterGap"), told="busy"),
+    "burst": Row("power", "reduced", found=kinds("gap"), caveats=UNSEEN, told="busy"),
     "bridged": Row("counter", source="counter", told="busy"),
     "stuck": Row("power", "reduced", found=kinds("stuck"), caveats=kinds("MeterFault")),
     "wrapped": Row("wrapping", source="counter", found=kinds("wrap")),
     "reset": Row("counter", source="counter", found=kinds("reset"), caveats=kinds("MeterFault")),
-    "dead": Row("power", "none", found=kinds("gap"), caveats=kinds("MeterGap"), told="no answer"),
-    "reconnecting": Row(
-        "power", "reduced", found=kinds("gap"), caveats=kinds("MeterGap"), told="refused"
-    ),
+    "dead": Row("power", "none", found=kinds("gap"), caveats=UNSEEN, told="no answer"),
+    "reconnecting": Row("power", "reduced", found=kinds("gap"), caveats=UNSEEN, told="refused"),
     "scale": Row("all", caveats=kinds("Implausible")),
 }
 

@@ -227,7 +227,10 @@ class Meter(Protocol):
         ...
 
     def read(self) -> Reading:
-        """Return one reading, within 5 s. Raises DeviceFault; the next call connects again."""
+        """Return one reading, within 5 s; one that comes unasked, within two intervals.
+
+        Raises DeviceFault; the next call connects again.
+        """
         ...
 
     def close(self) -> None:

@@ -51,7 +51,8 @@ def implausible(
         if reading.watts is not None and reading.volts and reading.amperes
     )
     if apparent is not None and not LEAST_FACTOR <= apparent <= POWER_FACTOR:
-        text = f"{spec.name} reads {apparent:.3g} times as many watts as volts by amperes"
+        hint = next((text for scale, text in _SCALES if LEAST <= apparent / scale <= MOST), "")
+        text = f"{spec.name} reads {apparent:.3g} times as many watts as volts by amperes{hint}"
         doubts.append(Doubt("volt-amperes", text, refuse=True))
     volts = _median(reading.volts for reading in readings)
     if volts is not None and spec.scope is Scope.WALL:

@@ -110,7 +110,9 @@ def test_more_power_than_volts_by_amperes():
     read = [reading(0, watts=3350.0, volts=230.0, amperes=1.48)]
     assert refused(read) == [("volt-amperes", True)]
     read = [reading(0, watts=3.35, volts=230.0, amperes=14.8)]
-    assert refused(read, nameplate=None) == [("volt-amperes", True)], "kilowatts"
+    assert refused(read, nameplate=None) == [("volt-amperes", True)]
+    [doubt] = implausible(read, spec())
+    assert "kilowatts taken as watts?" in doubt.text
     assert refused([reading(0, watts=3350.0, power_factor=1.2)]) == [("power factor", True)]
 
 

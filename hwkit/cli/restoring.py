@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 manual_option = click.option(
     "--manual", is_flag=True, help="Say what to set miners' pools to, and wait for you to do it."
 )
-SLOW = "a stock miner may need minutes; Ctrl-C again leaves it for `hwkit asic restore`"
+SLOW = (
+    "a stock miner may need minutes, and one that is gone is tried for as long; "
+    "Ctrl-C again leaves it for `hwkit asic restore`"
+)
 
 
 def by_hand(addresses: Sequence[str]) -> tuple[str, ...]:

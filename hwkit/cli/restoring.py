@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -62,4 +62,5 @@ def restored(hashers: Sequence[Hasher]) -> Iterator[list[HwkitError]]:
 
 
 def _say(line: str) -> None:
-    click.echo(plain(line), err=True)
+    with suppress(OSError):  # nobody listens any more: that is no reason to give nothing back
+        click.echo(plain(line), err=True)

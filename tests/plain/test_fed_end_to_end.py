@@ -1,10 +1,13 @@
 """`hwkit bench asic:HOST` as a buyer runs it, from the address to the verdict."""
 
 import json
+import subprocess
 
 import pytest
 from scripted_pool import said
 from simulated import simulated_process
+
+from .conftest import HWKIT
 
 
 def pools_of(process):
@@ -38,6 +41,27 @@ def test_a_liar_is_caught_and_gets_its_own_pools_back(hwkit):
     assert record["device"]["basis"] == "shares"
     assert record["figures"]["efficiency"]["value"] == pytest.approx(100e12 / rate["value"])
     assert hwkit("verify", "last").returncode == 0
+
+
+def test_who_stops_listening_does_not_keep_its_pools_from_it(path):
+    with simulated_process("--rate", "2MH/s") as miner:
+        before = pools_of(miner)
+        with subprocess.Popen(
+            [
+                *(str(HWKIT), "bench", f"asic:127.0.0.1:{miner.api_port}"),
+                *("--time", "5s", "--warmup", "0s", "--store", str(path)),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            assert process.stdout
+            for line in process.stdout:
+                if "delivered" in line:
+                    break
+            process.stdout.close()
+            process.wait(120)
+        assert pools_of(miner) == before
 
 
 def test_one_that_claims_and_delivers_nothing_fails(hwkit):

@@ -80,7 +80,7 @@ def test_the_second_of_two_chunks_is_named(measured, resealed):
     halves = [Chunk.of("shares", some[:10]), Chunk.of("shares", some[10:])]
     record = Record.sealed(measured.document, measured.chunks | {"shares": halves})
     assert faults(record) == {}
-    data = halves[1].data[:-1] + b"\0"
+    data = halves[1].data[:-1] + bytes([halves[1].data[-1] ^ 1])
     forged = replace(
         record, chunks=record.chunks | {"shares": [halves[0], replace(halves[1], data=data)]}
     )

@@ -148,10 +148,11 @@ def _step(said: Any, where: str) -> Step:  # noqa: ANN401 - whatever TOML has th
 
 
 def _word(name: str, value: Any, where: str) -> Any:  # noqa: ANN401
-    if name in TIMES_S and isinstance(value, str):
-        return seconds(value)
-    if name == "precision" and isinstance(value, str):
-        return fraction(value)
+    if isinstance(value, str) and (name in TIMES_S or name == "precision"):
+        try:
+            return fraction(value) if name == "precision" else seconds(value)
+        except PlanError as error:
+            raise PlanError(f"{where}: {error}") from error
     if name == "settle" and isinstance(value, bool):
         return value
     if name == "times" and type(value) is int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hwkit.harness.efficiency import Budget
 from hwkit.harness.plan import duration
 from hwkit.harness.reach import LONGEST_S, meter_for, time_left
-from hwkit.harness.statistics import poisson_interval
+from hwkit.harness.statistics import garwood_interval
 from hwkit.units import Figure, show
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def counted(
     name: str, count: int, of: float, limit: Limit, *, measured_s: float, what: str
 ) -> Line:
     """Judge a fraction of things that happened by chance (Poisson, exact): 3 of 1,000 shares."""
-    found = poisson_interval(count)
+    found = garwood_interval(count, count, 1.0)
     figure = Figure(count / of, found.lo / of, found.hi / of, "")
     verdict = judge(figure, limit)
     decides = None

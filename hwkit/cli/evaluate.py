@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,6 +32,7 @@ from hwkit.units import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from threading import Event
 
     from hwkit.evaluate.protocol import Protocol
     from hwkit.evaluate.spec import Spec
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
 EXIT = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 5}
 INTERRUPTED = 130
+LOOK_S = 0.2
 INTERNET = "1.1.1.1:443"
 WATCHED = "its pools cannot be changed: what it delivers cannot be seen, only what it claims"
 
@@ -130,6 +134,8 @@ def _document(given: dict[str, Any]) -> dict[str, Any]:
 
     protocol = Protocol.named(given["protocol_name"])
     plate = find(given["model"], known_models(given["own"]))
+    if given["person"] and not sys.stdin.isatty():
+        raise PlanError("--person: there is no terminal to ask at")
     if given["efficiency"] is not None and not given["efficiency"] > 0:
         raise PlanError(f"--efficiency {given['efficiency']:g}: it lies above 0")
     spec = Spec.of(plate, protocol.limits.efficiency, given["efficiency"])
@@ -239,7 +245,7 @@ def _take(state: State, store: str | None, bench: Bench, spec: Spec, protocol: P
             if options[option]:
                 switches[need] = Switch.parse(options[option])
             elif options["person"]:
-                switches[need] = Person(_ask, need)
+                switches[need] = Person(partial(_ask, stop), need)
                 by_person.add(need)
         hasher, faults = _restored(stack, hasher, state)
         runner = Runner(
@@ -328,6 +334,10 @@ def _print(document: dict[str, Any]) -> None:
         out.append(f"  the network {reached} {net['asked']}")
     if not document["restored"]:
         out.append("  not all settings are put back: hwkit asic restore, or --resume")
+    if document["state"] == "running":
+        out.append(
+            f"  it was interrupted: hwkit evaluate --resume {document['id']} goes on with it"
+        )
     names = " ".join(document["records"])
     out.append(f"evaluation {document['id']}, records {names or 'none'}: hwkit verify ID")
     click.echo("\n".join(map(plain, out)))
@@ -341,8 +351,15 @@ def _follow(session: Session) -> Iterator[Callable[[], None]]:
         yield live.tick
 
 
-def _ask(text: str) -> None:
-    click.pause(plain(text), err=True)
+def _ask(stop: Event, text: str) -> None:
+    """Wait for Enter. Raises Interrupted where the user would rather have it end."""
+    from hwkit.evaluate.run import Interrupted  # noqa: PLC0415
+
+    _say(text)
+    while not select.select([sys.stdin], [], [], LOOK_S)[0]:
+        if stop.is_set():
+            raise Interrupted
+    sys.stdin.readline()
 
 
 def _say(line: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from hwkit.errors import NotPermitted, PlanError
 from hwkit.harness.plan import fraction, seconds
+from hwkit.harness.steady import Gate
 
 LARGEST = 1 << 16  # bytes of a protocol
 NAMES = ("quick", "standard", "accept")
@@ -47,7 +48,8 @@ class Step:
         """How long it may take."""
         if self.kind == POWER_CYCLE:
             return self.times * (self.off + self.within + self.time)
-        return (self.warmup + self.time) * max(len(self.values), 1)
+        warmup = max(self.warmup, Gate().most_s) if self.settle else self.warmup
+        return (warmup + self.time) * max(len(self.values), 1)
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -69,16 +69,23 @@ class Runner:
             self.put_back()
 
     def put_back(self) -> None:
-        """Put back what a step has changed, in this process or one that died."""
-        pending = self.state.document["pending"]
-        for name, switch, word in (
-            ("outlet", self.outlet, "on"),
-            ("setting", self.setter, "restore"),
-        ):
-            if name in pending and switch is not None:
-                switch.to(word)
-                del pending[name]
-                self.state.save()
+        """Put back what a step has changed, in this process or one that died; say what cannot be.
+
+        That stays on disk, to be put back when the evaluation is gone on with.
+        """
+        for name in list(self.state.document["pending"]):
+            try:
+                self._undo(name)
+            except (DeviceFault, Unavailable) as error:
+                self.say(f"hwkit: {name} is not put back: {error}")
+
+    def _undo(self, name: str) -> None:
+        switch = {"outlet": self.outlet, "setting": self.setter}[name]
+        if switch is None:
+            return
+        switch.to({"outlet": "on", "setting": "restore"}[name])
+        del self.state.document["pending"][name]
+        self.state.save()
 
     def _step(self, step: Step, told: dict[str, Any]) -> None:
         kinds = {
@@ -96,6 +103,7 @@ class Runner:
             raise
         except (DeviceFault, Unavailable) as error:
             told |= {"state": NOT_TESTED, "why": plain(f"it failed: {error}")}
+            self.put_back()
         else:
             told["state"] = DONE
         self.state.save()
@@ -119,7 +127,7 @@ class Runner:
             self.outlet.to("off")
             if self.stop.wait(step.off):
                 raise Interrupted
-            self.put_back()
+            self._undo("outlet")
             on = time.monotonic_ns()
             entry = self._measure(step, told, step.time, None, raises=False)
             back_s = _back_s(entry, on, self._usual_h_s(entry))
@@ -141,7 +149,7 @@ class Runner:
             self._measure(step, told, step.time, step.precision, warmup_s=step.warmup)
             values[value] = told["records"][-1]
             self.state.save()
-        self.put_back()
+        self._undo("setting")
 
     def _measure(
         self,

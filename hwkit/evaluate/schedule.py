@@ -39,7 +39,10 @@ def lines(
     for name, limit in spec.limits.items():
         reached = U.get(name)
         if reached is None:
-            found.append(f"  {name} {limit} ({limit.source}): what can be told is not known yet")
+            why = "what can be told is known once it runs"
+            if foreseen is None and name != HASHRATE:
+                why = "NOT_TESTED, no meter (--meter)"
+            found.append(f"  {name} {limit} ({limit.source}): {why}")
             continue
         least, most = zones(limit, reached)
         good, bad = (least, most) if limit.most else (most, least)

@@ -406,6 +406,7 @@ def test_the_internet_is_asked_for_only_when_told(peer):
         (["cpu:reference", "--spec", "S21 XP", "--efficiency", "-1"], "above 0"),
         (["--resume", "last"], "no evaluation 'last'"),
         (["x", "--resume", "last"], "give neither address"),
+        (["cpu:reference", "--spec", "S21 XP", "--person"], "no terminal to ask at"),
     ],
 )
 def test_what_makes_no_sense_is_refused(path, words, why):
@@ -433,6 +434,17 @@ def test_what_was_changed_is_put_back_after_a_crash(kept, tmp_path):
     runner.put_back()
     assert words.read_text().split() == ["on", "restore"]
     assert json.loads(kept.path.read_text())["pending"] == {}
+
+
+def test_an_outlet_that_fails_leaves_it_pending_and_says_so(kept):
+    kept.document["pending"] = {"outlet": "off"}
+    said: list[str] = []
+    nothing: Any = None
+    runner = Runner(kept, nothing, nothing, nothing, nothing, nothing, (), nothing, said.append)
+    runner.outlet = Switch.parse("false")
+    runner.put_back()
+    assert kept.document["pending"] == {"outlet": "off"}
+    assert "outlet is not put back: false on: exit code 1" in said[0]
 
 
 def test_the_plan_touches_nothing(path):

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -137,6 +138,7 @@ def test_an_honest_miner_passes_though_hwkit_was_killed_half_way(tmp_path, meter
 
         def soaked():
             """How much of the soak a kill would leave."""
+            time.sleep(0.5)  # to look costs as much as to measure
             [*names] = json.loads(begun(tmp_path).read_text())["steps"][1]["records"]
             store = Store(url)
             windows = [w for name in names for w in store.get(name).read("windows")]

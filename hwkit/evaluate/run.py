@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import DeviceFault, Unavailable, WrongHash
-from hwkit.evaluate.lines import Seen
 from hwkit.evaluate.protocol import BLOCK, POWER_CYCLE, SETTING, SOAK, Step
+from hwkit.evaluate.seen import Seen
 from hwkit.harness.plan import Plan, duration
 from hwkit.harness.session import Session
 from hwkit.units import plain

@@ -15,10 +15,11 @@ from hwkit.cli import cli
 from hwkit.economics.catalogue import Nameplate
 from hwkit.errors import DeviceFault, NoDevice, NotPermitted, PlanError, RecordError
 from hwkit.evaluate import schedule, state
-from hwkit.evaluate.lines import Seen, lines_of
+from hwkit.evaluate.lines import lines_of
 from hwkit.evaluate.outside import Person, Switch, internet
 from hwkit.evaluate.protocol import NAMES, Protocol, Step
 from hwkit.evaluate.run import Runner, ordered
+from hwkit.evaluate.seen import Seen
 from hwkit.evaluate.spec import EFFICIENCY, HASHRATE, POWER, Spec
 from hwkit.evaluate.verdicts import (
     AT_THE_LIMIT,
@@ -227,6 +228,7 @@ def figures(rate=100e12, watts=3000.0, wide=0.01):
 def seen(kind="block", **changes):
     document = {
         "id": "r",
+        "state": "complete",
         "counts": {"wall_ns": 600 * 10**9},
         "figures": figures(),
         "device": {"basis": "shares"},
@@ -303,6 +305,32 @@ def test_another_boundary_is_inconclusive():
     found = judged(seen(meters=[{"scope": "device"}]))
     assert found[POWER].verdict is found[EFFICIENCY].verdict is Verdict.INCONCLUSIVE
     assert found[HASHRATE].verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("caveat", ["ClaimedEnergy", "UncheckedMeter", "Implausible"])
+def test_joules_that_nobody_vouches_for_decide_nothing(caveat):
+    """A meter that is the nameplate itself passes by definition."""
+    found = judged(seen(caveats=[{"caveat": caveat, "finding": ""}]))
+    assert found[POWER].verdict is found[EFFICIENCY].verdict is Verdict.INCONCLUSIVE
+    assert found[HASHRATE].verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("caveat", ["DeviceFloor", "UnlikelyShares"])
+def test_a_rate_of_chosen_shares_decides_nothing(caveat):
+    found = judged(seen(caveats=[{"caveat": caveat, "finding": ""}]))
+    assert found[HASHRATE].verdict is found[EFFICIENCY].verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_void_run_is_no_evidence():
+    step = {"kind": "block", "name": "b", "state": "not-tested", "why": "it failed: gone"}
+    found = judged(seen(state="void"), steps=[step])
+    assert found[HASHRATE].verdict is Verdict.NOT_TESTED
+    assert "it failed: gone" in found[HASHRATE].why
+
+
+def test_what_has_not_settled_is_not_called_steady():
+    found = judged(seen(caveats=[{"caveat": "NotSettled", "finding": ""}]))
+    assert found["stability"].verdict is Verdict.INCONCLUSIVE
 
 
 def test_hashes_that_nobody_saw_are_not_tested():

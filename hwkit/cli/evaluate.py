@@ -25,7 +25,7 @@ from hwkit.cli.options import (
     until_interrupted,
 )
 from hwkit.cli.restoring import by_hand, manual_option, restored
-from hwkit.errors import HwkitError, NotPermitted, PlanError, WrongHash
+from hwkit.errors import DeviceFault, HwkitError, NotPermitted, PlanError, WrongHash
 from hwkit.plugins import Address
 from hwkit.protocols import Restorable
 from hwkit.units import plain
@@ -197,7 +197,8 @@ def _evaluate(state: State, store: str | None, *, only_plan: bool, as_json: bool
         print_json(document)
     else:
         _print(document)
-    sys.exit(INTERRUPTED if interrupted else EXIT[document["verdict"]])
+    not_restored = DeviceFault.exit_code if document["faults"] else 0
+    sys.exit(INTERRUPTED if interrupted else EXIT[document["verdict"]] or not_restored)
 
 
 def _bench(address: str, options: dict[str, Any]) -> Bench:

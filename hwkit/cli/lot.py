@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -72,15 +72,20 @@ def command(
 
     records = Store(store)
     found = [_unit(each, store, records) for each in ids]
-    names = [record.id for record, _ in found]
+    names = [unit.record.id for unit in found]
     if len(set(names)) < len(names):
         raise PlanError("a unit is named twice: a lot has each once")
-    verdicts = [verdict for _, verdict in found if verdict is not None]
+    models = sorted({unit.model for unit in found if unit.model})
+    if len(models) > 1:
+        raise PlanError(
+            f"a lot is of one model, and these were evaluated as {' and '.join(models)}"
+        )
+    verdicts = [unit.verdict for unit in found if unit.verdict is not None]
     figures: dict[str, Spread] = {}
-    for name, unit in FIGURES.items():
-        some = [measured for record, _ in found if (measured := _measured(record, name))]
+    for name, of in FIGURES.items():
+        some = [measured for unit in found if (measured := _measured(unit.record, name))]
         if len(some) == len(found):
-            figures[name] = lot.spread(some, unit)
+            figures[name] = lot.spread(some, of)
     not_good = sum(verdict != "PASS" for verdict in verdicts)
     bad = (
         lot.bad_at_most(not_good, len(verdicts), size)
@@ -88,7 +93,7 @@ def command(
         else None
     )
     needed = lot.sample_size(at_most, size)
-    devices = {record.document["device"]["name"] for record, _ in found}
+    devices = {unit.record.document["device"]["name"] for unit in found}
     document: dict[str, Any] = {
         "units": names,
         "addresses": sorted(devices),
@@ -126,12 +131,12 @@ def _lines(document: dict[str, Any], figures: dict[str, Spread], n: int) -> list
             most = percent(each.between.hi / each.mean.value)
             line += f"; between units {spread} (at most {most})"
             lo, hi = (each.tolerance.lo, each.tolerance.hi)
-            unit = each.mean.unit
-            line += f"; 90 % of units lie within {show(lo, unit)} to {show(hi, unit)} (95 %)"
+            within = f"{show(lo, each.mean.unit)} to {show(hi, each.mean.unit)}"
+            line += f"; 90 % of units lie within {within} (95 %)"
         said.append(line)
     if document["bad_at_most"] is not None:
         of = f"of {document['size']:,}" if document["size"] else "of a large lot"
-        bad = percent(document["bad_at_most"])
+        bad = f"{100 * document['bad_at_most']:.3g} %"
         said.append(f"{document['not_good']} of {n} not shown good: at most {bad} {of} are (95 %).")
     size = document["sample_size"]
     most = percent(size["bad_at_most"])
@@ -139,18 +144,27 @@ def _lines(document: dict[str, Any], figures: dict[str, Spread], n: int) -> list
     return said
 
 
-def _unit(name: str, store: str | None, records: Store) -> tuple[Record, str | None]:
-    """Return a unit's record and, of an evaluation, its verdict. Raises RecordError, PlanError."""
+class _Named(NamedTuple):
+    """A unit as it was named."""
+
+    record: Record
+    verdict: str | None = None  # of an evaluation, as is the model
+    model: str | None = None
+
+
+def _unit(name: str, store: str | None, records: Store) -> _Named:
+    """Return what an id names. Raises RecordError, PlanError."""
     from hwkit.evaluate import state as states  # noqa: PLC0415
     from hwkit.evaluate.protocol import BLOCK  # noqa: PLC0415
 
     if not name.startswith("e"):
-        return records.get(name), None
+        return _Named(records.get(name))
     document = states.read(store, name).document
     blocks = [step["records"] for step in document["steps"] if step["kind"] == BLOCK]
     if not blocks or not blocks[-1]:
         raise PlanError(f"evaluation {document['id']} has no measured block")
-    return records.get(blocks[-1][-1]), document.get("verdict")
+    record = records.get(blocks[-1][-1])
+    return _Named(record, document.get("verdict"), document["spec"]["model"])
 
 
 def _measured(record: Record, name: str) -> Unit | None:

@@ -13,6 +13,7 @@ from scipy import stats
 
 from hwkit.cli import cli
 from hwkit.errors import PlanError
+from hwkit.evaluate import state
 from hwkit.evaluate.lot import (
     CONTENT,
     Unit,
@@ -167,3 +168,25 @@ def test_one_unit_is_no_model(path, store, measured):
     twice = lot(measured.id, measured.id)
     assert isinstance(twice.exception, PlanError)
     assert "named twice" in str(twice.exception)
+
+
+def test_evaluated_units_are_of_one_model_and_bring_their_verdicts(path, store, measured, rolling):
+    store.add(measured)
+    store.add(rolling)
+
+    def evaluated(record, model, verdict):
+        block = {"kind": "block", "records": [record.id]}
+        told = {"spec": {"model": model}, "verdict": verdict, "steps": [block]}
+        kept = state.begun(str(path), told)
+        kept.save()
+        return kept.document["id"]
+
+    ids = [evaluated(measured, "A", "PASS"), evaluated(rolling, "A", "INCONCLUSIVE")]
+    words = ["lot", *ids, "--size", "20", "--picked", "random", "--json", "--store", str(path)]
+    told = json.loads(CliRunner().invoke(cli, words).stdout)
+    assert (told["verdicts"], told["not_good"]) == (["PASS", "INCONCLUSIVE"], 1)
+    assert told["bad_at_most"] == bad_at_most(1, 2, 20)
+    words[2] = evaluated(rolling, "B", "PASS")
+    refused = CliRunner().invoke(cli, words).exception
+    assert isinstance(refused, PlanError)
+    assert "a lot is of one model" in str(refused)

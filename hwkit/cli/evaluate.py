@@ -310,6 +310,7 @@ def _judge(state: State, store: str | None, spec: Spec, protocol: Protocol) -> N
         line.name: line.why for line in untested
     }
     blocks = [each for each in seen if each.kind == BLOCK]
+    document["figures"] = blocks[-1].document["figures"] if blocks else {}
     document["unknown"] = unknown(protocol.reference, blocks[-1]) if blocks else []
     document["records"] = {
         each.document["id"]: records.get(each.document["id"]).digest for each in seen

@@ -183,6 +183,7 @@ def test_what_is_inside_both_tolerances_fails_by_its_joules(meter, command):
         code, document, _ = evaluated(words)
     told = verdicts(document)
     assert (document["verdict"], code) == ("FAIL", 1)
+    assert {"hashrate", "power", "efficiency", "claim_gap"} <= set(document["figures"])
     assert [name for name, word in told.items() if word == "FAIL"] == ["J/TH"]
     assert told["power"] == "PASS"
 

@@ -19,6 +19,8 @@ COMMANDS = {
     "devices": "What hashes and measures on this machine, and what is missing.",
     "check": "Prove kernels against the reference.",
     "bench": "Prove, then measure; store a record of each run.",
+    "evaluate": "Accept or refuse a miner, line by line against its nameplate.",
+    "lot": "From measured units to the model: spread, tolerance, sample size.",
     "compare": "Is one faster than the other? Two records, or two devices live.",
     "asic": "Miners: find them, show what one says, keep its answers, give back its pools.",
     "pool": "Serve miners work over Stratum and hash every share again.",

@@ -1,0 +1,368 @@
+"""`hwkit evaluate`: accept or refuse a device, by a protocol, against its nameplate."""
+
+from __future__ import annotations
+
+import select
+import sys
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import hwkit
+from hwkit.cli.metered import Bench, confirm_option, inlet_option, mains_option
+from hwkit.cli.models import known_models, models_option
+from hwkit.cli.options import (
+    find_hashers,
+    json_option,
+    meter_option,
+    no_corrections_option,
+    print_json,
+    store_option,
+    tuned,
+    until_interrupted,
+)
+from hwkit.cli.restoring import by_hand, manual_option, restored
+from hwkit.errors import DeviceFault, HwkitError, NotPermitted, PlanError, WrongHash
+from hwkit.plugins import Address
+from hwkit.protocols import Restorable
+from hwkit.units import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from threading import Event
+
+    from hwkit.evaluate.protocol import Protocol
+    from hwkit.evaluate.spec import Spec
+    from hwkit.evaluate.state import State
+    from hwkit.harness.session import Session
+    from hwkit.protocols import Hasher
+
+EXIT = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 5}
+INTERRUPTED = 130
+LOOK_S = 0.2
+INTERNET = "1.1.1.1:443"
+WATCHED = "its pools cannot be changed: what it delivers cannot be seen, only what it claims"
+
+
+@click.command("evaluate")
+@click.argument("address", required=False)
+@click.option("--spec", "model", metavar="MODEL", help="What it is sold as: hwkit models.")
+@click.option(
+    "--protocol",
+    "protocol_name",
+    default="standard",
+    show_default=True,
+    metavar="quick|standard|accept|FILE",
+    help="Which steps, how long, within which limits.",
+)
+@click.option(
+    "--efficiency", type=float, metavar="J/TH", help="Its limit, where the contract says one."
+)
+@meter_option
+@inlet_option
+@mains_option
+@models_option
+@click.option(
+    "--outlet", metavar="PROGRAM", help="Switches its power, called with on or off. [opt-in]"
+)
+@click.option(
+    "--settings",
+    "setter",
+    metavar="PROGRAM",
+    help="Sets its power mode, called with a mode, and with restore at the end. [opt-in]",
+)
+@click.option("--person", is_flag=True, help="Somebody is here, to switch and to set: asked last.")
+@click.option(
+    "--internet",
+    default=INTERNET,
+    show_default=True,
+    metavar="HOST:PORT|none",
+    help="Record whether the network reaches it: some firmware stops without its fee pool.",
+)
+@click.option("--challenge", metavar="TEXT", help="Put into the coinbase, as bench does.")
+@click.option("--plan", "only_plan", is_flag=True, help="Print the schedule, and stop.")
+@click.option("--resume", metavar="ID", help="Go on with one that was cut short; or 'last'.")
+@confirm_option
+@no_corrections_option
+@manual_option
+@store_option
+@json_option
+def command(
+    *,
+    store: str | None,
+    resume: str | None,
+    only_plan: bool,
+    as_json: bool,
+    **given: Any,  # noqa: ANN401
+) -> None:
+    """Accept or refuse the device at ADDRESS: measure it by a protocol, judge it line by line.
+
+    A line passes only where its limit is met by more than U (k = 2), fails where it is exceeded by
+    more than U, and is else INCONCLUSIVE, with what would decide it. Of TH/s and W the limits are
+    the nameplate's tolerances; J/TH has one of its own.
+
+    Exit codes: 0 PASS, 1 FAIL, 5 INCONCLUSIVE. What is interrupted goes on with --resume.
+    """
+    from hwkit.evaluate import state as states  # noqa: PLC0415 - after --help, which is quick
+
+    if resume is not None:
+        if given["address"] or given["model"]:
+            raise PlanError("--resume goes on with what was begun: give neither address nor --spec")
+        state = states.read(store, resume)
+        states.refuse_ended(state)
+    else:
+        if not given["address"] or not given["model"]:
+            raise PlanError("name a device and what it is sold as: evaluate ADDRESS --spec MODEL")
+        before = None if only_plan else states.unfinished(store, given["address"])
+        if before:
+            said = f"hwkit: {before} was cut short: evaluate --resume {before} goes on with it"
+            click.echo(said, err=True)
+        state = states.begun(store, _document(given))
+    with state.claimed() if not only_plan else nullcontext():
+        _evaluate(state, store, only_plan=only_plan, as_json=as_json)
+
+
+def _document(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what an evaluation begins with."""
+    from hwkit.economics.catalogue import find  # noqa: PLC0415
+    from hwkit.evaluate.protocol import Protocol  # noqa: PLC0415
+    from hwkit.evaluate.run import WAITING  # noqa: PLC0415
+    from hwkit.evaluate.spec import Spec  # noqa: PLC0415
+
+    protocol = Protocol.named(given["protocol_name"])
+    plate = find(given["model"], known_models(given["own"]))
+    if given["person"] and not sys.stdin.isatty():
+        raise PlanError("--person: there is no terminal to ask at")
+    if given["efficiency"] is not None and not given["efficiency"] > 0:
+        raise PlanError(f"--efficiency {given['efficiency']:g}: it lies above 0")
+    spec = Spec.of(plate, protocol.limits.efficiency, given["efficiency"])
+    steps = [
+        {"name": each.name, "kind": each.kind, "state": WAITING, "why": "", "records": []}
+        for each in protocol.steps
+    ]
+    kept = {"meters", "inlet", "mains", "outlet", "setter", "person", "internet", "challenge"}
+    kept |= {"confirm", "no_corrections", "manual"}
+    return {
+        "hwkit": hwkit.__version__,
+        "address": given["address"],
+        "spec": spec.to_json(),
+        "protocol": protocol.to_json(),
+        "options": {name: given[name] for name in sorted(kept)} | {"meters": [*given["meters"]]},
+        "steps": steps,
+        "pending": {},
+    }
+
+
+def _evaluate(state: State, store: str | None, *, only_plan: bool, as_json: bool) -> None:
+    from hwkit.evaluate import schedule  # noqa: PLC0415
+    from hwkit.evaluate.outside import internet  # noqa: PLC0415
+    from hwkit.evaluate.protocol import BLOCK, Protocol  # noqa: PLC0415
+    from hwkit.evaluate.spec import Spec  # noqa: PLC0415
+    from hwkit.harness.plan import Plan  # noqa: PLC0415
+
+    document, options = state.document, state.document["options"]
+    spec, protocol = Spec.from_json(document["spec"]), Protocol.from_json(document["protocol"])
+    bench = _bench(document["address"], options)
+    block = next(step for step in protocol.steps if step.kind == BLOCK)
+    plan = Plan(time_s=block.time, precision=block.precision, meters=tuple(bench.names))
+    foreseen = bench.foresee(
+        plan, spec.expected, store, asked=False, corrected=not options["no_corrections"]
+    )
+    cannot = _cannot(protocol, options)
+    for line in schedule.lines(
+        spec, protocol, cannot, foreseen[0] if foreseen else None, bench.basis
+    ):
+        click.echo(plain(line), err=True)
+    document["foreseen"] = [each.to_json() for each in foreseen]
+    if only_plan:
+        if as_json:
+            print_json({name: document[name] for name in ("spec", "protocol", "foreseen")})
+        return
+    if "internet" not in document:
+        asked = options["internet"]
+        document["internet"] = internet(None if asked == "none" else asked)
+    for step in document["steps"]:
+        if step["name"] in cannot:
+            step |= {"state": "not-tested", "why": cannot[step["name"]]}
+    state.save()
+    click.echo(f"evaluation {document['id']}", err=True)
+    interrupted = _take(state, store, bench, spec, protocol)
+    _judge(state, store, spec, protocol)
+    document["state"] = "running" if interrupted else "complete"
+    state.save()
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+    not_restored = DeviceFault.exit_code if document["faults"] else 0
+    sys.exit(INTERRUPTED if interrupted else EXIT[document["verdict"]] or not_restored)
+
+
+def _bench(address: str, options: dict[str, Any]) -> Bench:
+    """Find the one device and its meters."""
+    addresses = by_hand([address]) if options["manual"] else (address,)
+    said = {"inlet_c": options["inlet"], "mains_v": options["mains"]}
+    bench = Bench(addresses, options["meters"], None, said, find_hashers)
+    if len(bench.hashers) != 1:
+        names = ", ".join(hasher.spec.name for hasher in bench.hashers) or "nothing"
+        raise PlanError(f"an evaluation is of one device, and {address} names {names}")
+    return bench
+
+
+def _cannot(protocol: Protocol, options: dict[str, Any]) -> dict[str, str]:
+    """Return which steps cannot be taken, and why."""
+    there = {"outlet": options["outlet"], "settings": options["setter"]}
+    return {
+        step.name: f"it needs --{need} PROGRAM, or --person"
+        for step in protocol.steps
+        for need in step.needs
+        if not there[need] and not options["person"]
+    }
+
+
+def _take(state: State, store: str | None, bench: Bench, spec: Spec, protocol: Protocol) -> bool:
+    """Take the steps; return whether it was interrupted."""
+    from hwkit.evaluate.outside import Person, Switch  # noqa: PLC0415
+    from hwkit.evaluate.run import Interrupted, Runner, ordered  # noqa: PLC0415
+    from hwkit.harness.wiring import Wiring  # noqa: PLC0415
+    from hwkit.records import Store  # noqa: PLC0415
+
+    options = state.document["options"]
+    interrupted = False
+    by_person: set[str] = set()
+    with until_interrupted() as stop, ExitStack() as stack:
+        metering, setup = stack.enter_context(
+            bench.open(confirmed=options["confirm"], corrected=not options["no_corrections"])
+        )
+        if bench.names:
+            wiring = Wiring.side_by_side(bench.names)
+            setup = replace(setup, wirings=[replace(wiring, nameplate_w=spec.power_w)])
+        [hasher] = tuned(bench.hashers, stop, no_tune=False, retune=False)
+        switches: dict[str, Switch | Person] = {}
+        for need, option in (("outlet", "outlet"), ("settings", "setter")):
+            if options[option]:
+                switches[need] = Switch.parse(options[option])
+            elif options["person"]:
+                switches[need] = Person(partial(_ask, stop), need)
+                by_person.add(need)
+        hasher, faults = _restored(stack, hasher, state)
+        runner = Runner(
+            state,
+            hasher,
+            Store(store),
+            stop,
+            metering,
+            setup,
+            tuple(bench.names),
+            _follow,
+            _say,
+            outlet=switches.get("outlet"),
+            setter=switches.get("settings"),
+            challenge=options["challenge"],
+        )
+        try:
+            runner.take(ordered(protocol.steps, by_person))
+        except Interrupted:
+            interrupted = True
+        except WrongHash as error:
+            _say(f"hwkit: {error}")
+    state.document["restored"] = not faults and not state.document["pending"]
+    state.document["faults"] = [str(fault) for fault in faults]
+    return interrupted
+
+
+def _restored(stack: ExitStack, hasher: Hasher, state: State) -> tuple[Hasher, list[HwkitError]]:
+    """Look at the device and see that it is given back; one that may not be changed is watched."""
+    try:
+        return hasher, stack.enter_context(restored([hasher]))
+    except NotPermitted as why:
+        address = state.document["address"]
+        if not isinstance(hasher, Restorable) or not address.startswith("asic:"):
+            raise
+        _say(f"hwkit: {why}: {WATCHED}")
+        state.document["watched"] = plain(why)
+        state.save()
+        parsed = Address.parse(address)
+        web = f"?web={parsed.options['web']}" if "web" in parsed.options else ""
+        [watched] = find_hashers([f"asic-api:{parsed.place}{web}"])
+        return watched, []
+
+
+def _judge(state: State, store: str | None, spec: Spec, protocol: Protocol) -> None:
+    """Write lines and verdict into the evaluation, from its records alone."""
+    from hwkit.evaluate.lines import NEEDED, lines_of, unknown  # noqa: PLC0415
+    from hwkit.evaluate.protocol import BLOCK  # noqa: PLC0415
+    from hwkit.evaluate.run import seen_of  # noqa: PLC0415
+    from hwkit.evaluate.verdicts import Verdict, overall  # noqa: PLC0415
+    from hwkit.records import Store  # noqa: PLC0415
+
+    document, records = state.document, Store(store)
+    seen = seen_of(state, records)
+    lines = lines_of(spec, protocol, seen, document["steps"], document.get("wrong"))
+    document["lines"] = [line.to_json() for line in lines]
+    document["verdict"] = overall(lines, NEEDED).value
+    skipped = [each for each in document["steps"] if each["state"] == "not-tested"]
+    untested = [line for line in lines if line.verdict is Verdict.NOT_TESTED]
+    document["not_tested"] = {each["name"]: each["why"] for each in skipped} | {
+        line.name: line.why for line in untested
+    }
+    blocks = [each for each in seen if each.kind == BLOCK]
+    document["figures"] = blocks[-1].document["figures"] if blocks else {}
+    document["unknown"] = unknown(protocol.reference, blocks[-1]) if blocks else []
+    document["records"] = {
+        each.document["id"]: records.get(each.document["id"]).digest for each in seen
+    }
+
+
+def _print(document: dict[str, Any]) -> None:
+    """Print the verdict first, then what it stands on."""
+    skipped = ", ".join(document["not_tested"])
+    head = f"{document['verdict']}: {document['address']} as {document['spec']['model']}"
+    if skipped:
+        head += f" (NOT_TESTED: {skipped})"
+    out = [head]
+    width = max(len(line["name"]) for line in document["lines"])
+    for line in document["lines"]:
+        decides = f" -> {line['decides']}" if line["decides"] else ""
+        out.append(f"  {line['verdict']:<12} {line['name']:<{width}}  {line['why']}{decides}")
+    if document["unknown"]:
+        out.append(f"  nothing is known of {', '.join(document['unknown'])} (--inlet, --mains)")
+    net = document["internet"]
+    if net["asked"]:
+        reached = "reached" if net["reachable"] else "did not reach"
+        out.append(f"  the network {reached} {net['asked']}")
+    if not document["restored"]:
+        out.append("  not all settings are put back: hwkit asic restore, or --resume")
+    if document["state"] == "running":
+        out.append(
+            f"  it was interrupted: hwkit evaluate --resume {document['id']} goes on with it"
+        )
+    names = " ".join(document["records"])
+    out.append(f"evaluation {document['id']}, records {names or 'none'}: hwkit verify ID")
+    click.echo("\n".join(map(plain, out)))
+
+
+@contextmanager
+def _follow(session: Session) -> Iterator[Callable[[], None]]:
+    from hwkit.report.live import Live  # noqa: PLC0415
+
+    with Live(session) as live:
+        yield live.tick
+
+
+def _ask(stop: Event, text: str) -> None:
+    """Wait for Enter. Raises Interrupted where the user would rather have it end."""
+    from hwkit.evaluate.run import Interrupted  # noqa: PLC0415
+
+    _say(text)
+    while not select.select([sys.stdin], [], [], LOOK_S)[0]:
+        if stop.is_set():
+            raise Interrupted
+    sys.stdin.readline()
+
+
+def _say(line: str) -> None:
+    click.echo(plain(line), err=True)

@@ -1,0 +1,189 @@
+"""`hwkit lot`: from evaluated or measured units to the model they are of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from hwkit.cli.options import json_option, print_json, read_with, store_option
+from hwkit.errors import PlanError
+from hwkit.units import plain, show
+
+if TYPE_CHECKING:
+    from hwkit.evaluate.lot import Spread, Unit
+    from hwkit.records import Store
+    from hwkit.records.record import Record
+
+FIGURES = {"hashrate": "H/s", "power": "W", "efficiency": "J/TH"}
+PICKED = {
+    "random": "drawn by chance",
+    "buyer": "picked by the buyer, not by chance: the bounds hold for the lot only as far as the "
+    "picking was blind",
+    "seller": "picked by the seller: they say nothing of the units that were not",
+    "unknown": "nobody said who picked them (--picked): the bounds hold only if it was chance",
+}
+
+
+def _fraction(text: str) -> float:
+    from hwkit.harness.plan import fraction  # noqa: PLC0415
+
+    return fraction(text)
+
+
+@click.command("lot")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--size", type=click.IntRange(1, 1_000_000), help="Units in the lot. [default: many]")
+@click.option(
+    "--picked",
+    type=click.Choice(list(PICKED)),
+    default="unknown",
+    show_default=True,
+    help="By whom.",
+)
+@click.option(
+    "--bad",
+    "at_most",
+    default="5%",
+    show_default=True,
+    callback=read_with(_fraction),
+    help="Say how many units show that no more than this fraction is bad.",
+)
+@store_option
+@json_option
+def command(
+    ids: tuple[str, ...],
+    size: int | None,
+    picked: str,
+    at_most: float,
+    store: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Say what units of one model say of the model: ID is an evaluation's, or a record's.
+
+    Mean with its uncertainty, spread between units (an error of the meter that all share is kept
+    apart), the interval that holds 90 % of all units with 95 % confidence, and how many of the lot
+    may be bad. A unit is bad that failed; one that is INCONCLUSIVE was not shown to be good, and is
+    counted with them. Below 3 units it is about this unit, not this model.
+    """
+    from hwkit.evaluate import lot  # noqa: PLC0415 - after --help, which is quick
+    from hwkit.records import Store  # noqa: PLC0415
+
+    records = Store(store)
+    found = [_unit(each, store, records) for each in ids]
+    names = [unit.record.id for unit in found]
+    if len(set(names)) < len(names):
+        raise PlanError("a unit is named twice: a lot has each once")
+    models = sorted({unit.model for unit in found if unit.model})
+    if len(models) > 1:
+        raise PlanError(
+            f"a lot is of one model, and these were evaluated as {' and '.join(models)}"
+        )
+    verdicts = [unit.verdict for unit in found if unit.verdict is not None]
+    figures: dict[str, Spread] = {}
+    for name, of in FIGURES.items():
+        some = [measured for unit in found if (measured := _measured(unit.record, name))]
+        if len(some) == len(found):
+            figures[name] = lot.spread(some, of)
+    not_good = sum(verdict != "PASS" for verdict in verdicts)
+    bad = (
+        lot.bad_at_most(not_good, len(verdicts), size)
+        if len(verdicts) == len(found) and picked != "seller"
+        else None
+    )
+    needed = lot.sample_size(at_most, size)
+    devices = {unit.record.document["device"]["name"] for unit in found}
+    document: dict[str, Any] = {
+        "units": names,
+        "addresses": sorted(devices),
+        "speaks_of": "model" if len(found) >= lot.FEWEST else "unit",
+        "picked": picked,
+        "size": size,
+        "figures": {name: each.to_json() for name, each in figures.items()},
+        "verdicts": verdicts,
+        "not_good": not_good if verdicts else None,
+        "bad_at_most": bad,
+        "sample_size": {"bad_at_most": at_most, "units": needed},
+    }
+    if as_json:
+        print_json(document)
+        return
+    click.echo("\n".join(map(plain, _lines(document, figures, len(found)))))
+
+
+def _lines(document: dict[str, Any], figures: dict[str, Spread], n: int) -> list[str]:
+    from hwkit.evaluate import lot  # noqa: PLC0415
+    from hwkit.harness.plan import percent  # noqa: PLC0415
+
+    this = f"This unit, not this model: {n} measured, and a model takes {lot.FEWEST} at least."
+    said = [this] if n < lot.FEWEST else []
+    said.append(f"{n} unit{'s' * (n > 1)}, {PICKED[document['picked']]}.")
+    if len(document["addresses"]) < n:
+        said.append("Several have one address: are they different units?")
+    for name, each in figures.items():
+        line = f"  {name}: mean {each.mean}"
+        if each.shared_U and n > 1:
+            part = percent(each.shared_U / each.mean.value)
+            line += f" (of it ±{part} the meter's, shared by all)"
+        if each.between is not None and each.tolerance is not None:
+            spread = percent(each.between.value / each.mean.value)
+            most = percent(each.between.hi / each.mean.value)
+            line += f"; between units {spread} (at most {most})"
+            lo, hi = (each.tolerance.lo, each.tolerance.hi)
+            within = f"{show(lo, each.mean.unit)} to {show(hi, each.mean.unit)}"
+            line += f"; 90 % of units lie within {within} (95 %)"
+        said.append(line)
+    if document["bad_at_most"] is not None:
+        of = f"of {document['size']:,}" if document["size"] else "of a large lot"
+        bad = f"{100 * document['bad_at_most']:.3g} %"
+        said.append(f"{document['not_good']} of {n} not shown good: at most {bad} {of} are (95 %).")
+    size = document["sample_size"]
+    most = percent(size["bad_at_most"])
+    said.append(f"At most {most} bad takes {size['units']} units, drawn by chance, all good.")
+    return said
+
+
+class _Named(NamedTuple):
+    """A unit as it was named."""
+
+    record: Record
+    verdict: str | None = None  # of an evaluation, as is the model
+    model: str | None = None
+
+
+def _unit(name: str, store: str | None, records: Store) -> _Named:
+    """Return what an id names. Raises RecordError, PlanError."""
+    from hwkit.evaluate import state as states  # noqa: PLC0415
+    from hwkit.evaluate.protocol import BLOCK  # noqa: PLC0415
+
+    if not name.startswith("e"):
+        return _Named(records.get(name))
+    document = states.read(store, name).document
+    blocks = [step["records"] for step in document["steps"] if step["kind"] == BLOCK]
+    if not blocks or not blocks[-1]:
+        raise PlanError(f"evaluation {document['id']} has no measured block")
+    record = records.get(blocks[-1][-1])
+    return _Named(record, document.get("verdict"), document["spec"]["model"])
+
+
+def _measured(record: Record, name: str) -> Unit | None:
+    """Return a unit's figure, what is its meter's apart; None where there is none."""
+    from hwkit.evaluate.lot import Unit  # noqa: PLC0415
+    from hwkit.harness.efficiency import SYSTEMATIC  # noqa: PLC0415
+
+    figure = record.figures.get(name)
+    if figure is None or not figure.value:
+        return None
+    document = record.document
+    metered = (document.get("metered") or [{}])[0]
+    budget = (metered.get(name) or {}).get("budget")
+    if name == "hashrate" or budget is None:
+        return Unit(figure.value, figure.U / 2, 0.0)
+    meter = sum(u * u for term, u in budget["terms"].items() if term in SYSTEMATIC) ** 0.5
+    whole = figure.U / 2 / figure.value
+    own = max(whole * whole - meter * meter, 0.0) ** 0.5
+    meters = document.get("meters") or [{}]
+    # An address may be given to another instrument: its serial says which it was.
+    instrument = str(meters[0].get("serial") or metered.get("meter"))
+    return Unit(figure.value, own * figure.value, meter * figure.value, instrument)

@@ -1,0 +1,1 @@
+"""Accept or refuse a device: protocols as data, verdicts that uncertainty guards, lots."""

@@ -1,0 +1,176 @@
+"""Lines that need no nameplate: what a device delivers beside its rate, and how it keeps up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from hwkit.evaluate.protocol import POWER_CYCLE, SETTING
+from hwkit.evaluate.verdicts import Limit, Line, Verdict, counted, judge, line
+from hwkit.harness.chance import UNLIKELY
+from hwkit.harness.efficiency import HASHES_PER_DIFFICULTY
+from hwkit.protocols import Basis
+from hwkit.units import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hwkit.evaluate.seen import Seen
+
+UNSTEADY = {"NotSteady", "Throttled", "Flatline", "Dispersed"}
+WATCHED = "it was only watched: no share was seen"
+
+
+def claim_gap(seen: Seen, most: float) -> Line:
+    """Judge what it claims over what it delivers."""
+    figure = seen.figure("claim_gap")
+    limit = Limit(most, "", most=True, source="protocol")
+    if figure is None:
+        return untested("claim gap", "it claims no rate, or delivered nothing")
+    verdict = judge(figure, limit)
+    decides = None
+    if verdict is Verdict.INCONCLUSIVE:
+        rate = Figure(1 + figure.value, 1 + figure.lo, 1 + figure.hi, "")
+        decides = line("", rate, replace(limit, value=1 + most), seen.time_s).decides
+    why = f"claims {100 * figure.value:+.1f} % ({100 * figure.lo:+.1f} to {100 * figure.hi:+.1f} %)"
+    return Line("claim gap", verdict, f"{why}, {limit}", figure, limit, decides)
+
+
+def hardware_errors(fed: Sequence[Seen], most: float) -> Line:
+    """Judge its own count of bad nonces."""
+    counters = [each.told.get("counters") or {} for each in fed]
+    if not all("hardware_errors" in each for each in counters):
+        return untested("hardware errors", "it does not count them")
+    errors = round(sum(each["hardware_errors"] for each in counters))
+    # It finds a nonce for each difficulty-1 work, or for each share where those are easier.
+    work = sum(each.told["work"]["hashes"] for each in fed) / HASHES_PER_DIFFICULTY
+    nonces = errors + max(work, sum(each.told["shares"] for each in fed))
+    if not nonces:
+        return untested("hardware errors", "it delivered nothing")
+    limit = Limit(most, "", most=True, source="protocol")
+    time_s = sum(each.time_s for each in fed)
+    return counted("hardware errors", errors, nonces, limit, measured_s=time_s, what="nonces")
+
+
+def refused(fed: Sequence[Seen], most: float) -> list[Line]:
+    """Judge what our pool refused; a share that comes twice is never right."""
+    refused = [each.told.get("refused") or {} for each in fed]
+    count = sum(sum(each.values()) for each in refused)
+    came = count + sum(each.told.get("shares", 0) for each in fed)
+    if not came:
+        return [untested("rejects", "no share came")]
+    limit = Limit(most, "", most=True, source="protocol")
+    time_s = sum(each.time_s for each in fed)
+    twice = sum(each.get("duplicate", 0) for each in refused)
+    again = Line(
+        "duplicates",
+        Verdict.FAIL if twice else Verdict.PASS,
+        f"{twice} of {came:,} shares came twice, none may",
+    )
+    return [counted("rejects", count, came, limit, measured_s=time_s, what="shares"), again]
+
+
+def availability(fed: Sequence[Seen], least: float) -> Line:
+    """Judge the time that it delivered in."""
+    time_s = sum(each.time_s for each in fed)
+    gaps = [each.told.get("gaps") for each in fed]
+    known = [each for each in gaps if each]
+    if len(known) < len(gaps):
+        return untested("availability", "no share came")
+    silent = sum(each["silent_s"] for each in known) / time_s
+    # What is shorter than the longest gap that chance makes cannot be told from chance.
+    unseen = max((each["longest_s"] for each in known if not each["silent_s"]), default=0.0)
+    figure = Figure(1 - silent, max(1 - silent - unseen / time_s, 0.0), 1 - silent, "")
+    limit = Limit(least, "", most=False, source="protocol")
+    verdict = judge(figure, limit)
+    said = f"{100 * figure.value:.4g} % of {time_s:,.0f} s (at least {100 * figure.lo:.4g} %)"
+    decides = "a longer soak" if verdict is Verdict.INCONCLUSIVE else None
+    return Line("availability", verdict, f"{said}, {limit}", figure, limit, decides)
+
+
+def stability(long: Sequence[Seen]) -> Line:
+    """Hold what the dispersion test and its fellows found against chance."""
+    if not long:
+        return untested("stability", "nothing was measured")
+    caveats = [c for each in long for c in each.document["caveats"] if c["caveat"] in UNSTEADY]
+    if caveats:
+        said = "; ".join(sorted({f"{c['caveat']}: {c['finding']}" for c in caveats}))
+        return Line("stability", Verdict.FAIL, said)
+    if any(c["caveat"] == "NotSettled" for each in long for c in each.document["caveats"]):
+        why = "power or temperature had not settled when the longest warm-up ended"
+        return Line("stability", Verdict.INCONCLUSIVE, why, decides="a longer warm-up")
+    if all(each.basis is Basis.COUNTED for each in long):
+        return Line("stability", Verdict.PASS, "no drift, no throttling beyond what windows spread")
+    if any(each.basis is Basis.CLAIMED for each in long):
+        return untested("stability", WATCHED)
+    return _dispersion(long)
+
+
+def _dispersion(long: Sequence[Seen]) -> Line:
+    tests = [each.told.get("dispersion") for each in long]
+    known = [each for each in tests if each]
+    if not known:
+        why = "too few shares for a dispersion test"
+        return Line("stability", Verdict.INCONCLUSIVE, why, decides="a longer run, or a soak")
+    worst = min(known, key=lambda each: each["p"])
+    index = f"index of dispersion {worst['index']:.3g} of {worst['slices']} slices"
+    return Line("stability", Verdict.PASS, f"{index}, p {worst['p']:.2g} (FAIL below {UNLIKELY:g})")
+
+
+def temperature(long: Sequence[Seen], most: float, U: float) -> Line:  # noqa: N803
+    """Judge its hottest sensor, which nobody vouches for."""
+    known = [each.temperature_c for each in long if each.temperature_c is not None]
+    if not known:
+        return untested("temperature", "it tells none")
+    figure = Figure(max(known), max(known) - U, max(known) + U, "°C")
+    limit = Limit(most, "°C", most=True, source="protocol")
+    verdict = judge(figure, limit)
+    decides = "a thermometer on it" if verdict is Verdict.INCONCLUSIVE else None
+    why = f"{max(known):.1f} °C at most by its own sensors, which may be off by {U:g} K, {limit}"
+    return Line("temperature", verdict, why, figure, limit, decides)
+
+
+def restarts(long: Sequence[Seen], steps: Sequence[dict[str, Any]]) -> Line:
+    """Judge how it came back from each power cycle, and whether it restarted unasked."""
+    known = [each.reboots for each in long if each.reboots is not None]
+    if sum(known):
+        return Line("restarts", Verdict.FAIL, f"{sum(known)} unasked while it was measured")
+    cycled = [step for step in steps if step["kind"] == POWER_CYCLE]
+    cycles = [cycle for step in cycled for cycle in step.get("cycles", [])]
+    unasked = "none unasked" if known else "it tells no uptime"
+    if not cycles:
+        whys = "; ".join(step["why"] for step in cycled if step["why"])
+        return untested("restarts", f"{unasked}; {whys or 'no power cycle is in the protocol'}")
+    bad = [cycle for cycle in cycles if cycle["back_s"] is None or cycle["changed"]]
+    for cycle in bad:
+        if cycle["changed"]:
+            return Line("restarts", Verdict.FAIL, f"it came back set otherwise: {cycle['changed']}")
+    if bad:
+        why = f"{len(bad)} of {len(cycles)} times it was not back at 90 % of its rate in time"
+        return Line("restarts", Verdict.FAIL, why)
+    slowest = max(cycle["back_s"] for cycle in cycles)
+    why = f"{len(cycles)} of {len(cycles)} times back at 90 % within {slowest:.0f} s; {unasked}"
+    return Line("restarts", Verdict.PASS, why)
+
+
+def settings(seen: Sequence[Seen], steps: Sequence[dict[str, Any]]) -> list[Line]:
+    """Tell what it does in each mode; no spec says what it should."""
+    found = []
+    for step in (each for each in steps if each["kind"] == SETTING):
+        if step["state"] == "not-tested":
+            found.append(untested(step["name"], step["why"]))
+            continue
+        by_id = {each.document["id"]: each for each in seen}
+        told = []
+        for value, record in step.get("values", {}).items():
+            if record in by_id:
+                each = by_id[record]
+                some = [each.figure(n) for n in ("hashrate", "power", "efficiency")]
+                told.append(f"{value}: {', '.join(str(figure) for figure in some if figure)}")
+        found.append(Line(step["name"], Verdict.PASS, "; ".join(told)))
+    return found
+
+
+def untested(name: str, why: str) -> Line:
+    """Return a line that could not be looked at, and why."""
+    return Line(name, Verdict.NOT_TESTED, why)

@@ -1,0 +1,263 @@
+"""Taking the steps of a protocol, each through harness.session; whatever ends it, it can go on."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hwkit.errors import DeviceFault, Unavailable, WrongHash
+from hwkit.evaluate.protocol import BLOCK, POWER_CYCLE, SETTING, SOAK, Step
+from hwkit.evaluate.seen import Seen
+from hwkit.harness.plan import Plan, duration
+from hwkit.harness.session import Session
+from hwkit.units import plain
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from hwkit.evaluate.outside import Person, Switch
+    from hwkit.evaluate.state import State
+    from hwkit.harness.entry import Entry
+    from hwkit.harness.metering import Metering
+    from hwkit.harness.setup import Setup
+    from hwkit.protocols import Hasher, RunSink, Window
+    from hwkit.records import Store
+
+WAITING, DONE, NOT_TESTED = "waiting", "done", "not-tested"
+BACK = 0.9  # of its rate: it is back
+BACK_SHARES = 100  # that say so: their rate is known to 10 %
+IDENTITY = ("firmware", "mode", "frequency_mhz", "power_target_w")  # what a restart is to keep
+
+
+class Interrupted(Exception):
+    """The user wants it to end; what was measured is kept."""
+
+
+@dataclass(slots=True)
+class Runner:
+    """Takes steps of one evaluation with a device and its meters."""
+
+    state: State
+    hasher: Hasher
+    records: Store
+    stop: threading.Event
+    metering: Metering | None
+    setup: Setup
+    meters: tuple[str, ...]
+    follow: Callable[[Session], AbstractContextManager[Callable[[], None]]]
+    say: Callable[[str], None]
+    outlet: Switch | Person | None = None
+    setter: Switch | Person | None = None
+    challenge: str | None = None
+    settings: dict[str, str] = field(default_factory=dict)  # as it told them last
+
+    def take(self, steps: list[Step]) -> None:
+        """Take all steps that are not done. Raises Interrupted; WrongHash, noted before."""
+        told = {each["name"]: each for each in self.state.document["steps"]}
+        todo = [step for step in steps if told[step.name]["state"] == WAITING]
+        self.put_back()
+        try:
+            for number, step in enumerate(todo):
+                left = duration(sum(each.longest_s for each in todo[number:]))
+                self.say(f"{step.name} ({number + 1} of {len(todo)}; at most {left} left)")
+                self._step(step, told[step.name])
+        finally:
+            self.put_back()
+
+    def put_back(self) -> None:
+        """Put back what a step has changed, in this process or one that died; say what cannot be.
+
+        That stays on disk, to be put back when the evaluation is gone on with.
+        """
+        for name in list(self.state.document["pending"]):
+            try:
+                self._undo(name)
+            except (DeviceFault, Unavailable) as error:
+                self.say(f"hwkit: {name} is not put back: {error}")
+
+    def _undo(self, name: str) -> None:
+        switch = {"outlet": self.outlet, "setting": self.setter}[name]
+        if switch is None:
+            return
+        switch.to({"outlet": "on", "setting": "restore"}[name])
+        del self.state.document["pending"][name]
+        self.state.save()
+
+    def _step(self, step: Step, told: dict[str, Any]) -> None:
+        kinds = {
+            BLOCK: self._block,
+            SOAK: self._soak,
+            POWER_CYCLE: self._cycles,
+            SETTING: self._settings,
+        }
+        try:
+            kinds[step.kind](step, told)
+        except WrongHash as error:
+            self.state.document["wrong"] = str(error)
+            told |= {"state": DONE, "why": str(error)}
+            self.state.save()
+            raise
+        except (DeviceFault, Unavailable) as error:
+            told |= {"state": NOT_TESTED, "why": plain(f"it failed: {error}")}
+            self.put_back()
+        else:
+            told["state"] = DONE
+        self.state.save()
+
+    def _block(self, step: Step, told: dict[str, Any]) -> None:
+        told["records"] = []  # one that a crash cut short is measured again
+        self._measure(step, told, step.time, step.precision, warmup_s=step.warmup)
+
+    def _soak(self, step: Step, told: dict[str, Any]) -> None:
+        """Measure in parts: what was committed before a crash counts."""
+        while (left_s := step.time - self._measured_s(told)) > 1.0:
+            self._measure(step, told, min(step.part, left_s), None)
+
+    def _cycles(self, step: Step, told: dict[str, Any]) -> None:
+        """Cut its power and see how it comes back, so many times."""
+        assert self.outlet is not None  # noqa: S101 - else it is not tested
+        cycles = told.setdefault("cycles", [])
+        while len(cycles) < step.times:
+            before = dict(self.settings)
+            self._pending("outlet", "off")
+            self.outlet.to("off")
+            if self.stop.wait(step.off):
+                raise Interrupted
+            self._undo("outlet")
+            on = time.monotonic_ns()
+            entry = self._measure(step, told, step.time, None, raises=False)
+            back_s = _back_s(entry, on, self._usual_h_s(entry))
+            after = {name: value for name, value in self.settings.items() if name in before}
+            changed = ", ".join(n for n in after if n in IDENTITY and after[n] != before[n])
+            if back_s is not None and back_s > step.within:
+                back_s = None
+            cycles.append({"back_s": back_s, "changed": changed, "why": entry.why})
+            self.state.save()
+
+    def _settings(self, step: Step, told: dict[str, Any]) -> None:
+        assert self.setter is not None  # noqa: S101 - else it is not tested
+        values = told.setdefault("values", {})
+        for value in step.values:
+            if value in values:
+                continue
+            self._pending("setting", value)
+            self.setter.to(value)
+            self._measure(step, told, step.time, step.precision, warmup_s=step.warmup)
+            values[value] = told["records"][-1]
+            self.state.save()
+        self._undo("setting")
+
+    def _measure(
+        self,
+        step: Step,
+        told: dict[str, Any],
+        time_s: float,
+        precision: float | None,
+        *,
+        warmup_s: float = 0.0,
+        raises: bool = True,
+    ) -> Entry:
+        """Measure once, as bench does; the record's name is on disk before it begins."""
+        plan = Plan(
+            time_s=time_s,
+            precision=precision,
+            warmup_s=warmup_s,
+            settle=step.settle,
+            meters=self.meters,
+            challenge=self.challenge,
+        )
+        session = Session(
+            plan,
+            [self.hasher],
+            _Noting(self, told),
+            self.stop,
+            metering=self.metering,
+            setup=self.setup,
+        )
+        with self.follow(session) as tick:
+            [entry] = session.run(tick)
+        self._remember(entry)
+        if self.stop.is_set():
+            raise Interrupted
+        if entry.state == "unproven":
+            raise WrongHash(f"{entry.name} is not proven: {entry.why}", b"", 0, "", "")
+        if isinstance(entry.error, WrongHash):
+            raise entry.error
+        if entry.error is not None and raises:
+            raise DeviceFault(str(entry.error))
+        return entry
+
+    def _pending(self, name: str, word: str) -> None:
+        self.state.document["pending"][name] = word
+        self.state.save()
+
+    def _remember(self, entry: Entry) -> None:
+        for probe in entry.probes:
+            if probe.name in IDENTITY:
+                told = " ".join(probe.words) if probe.value is None else f"{probe.value:g}"
+                self.settings[probe.name] = told
+
+    def _measured_s(self, told: dict[str, Any]) -> float:
+        kept = [self.records.get(name).document for name in told["records"]]
+        return sum(float(each["counts"]["wall_ns"]) for each in kept) / 1e9
+
+    def _usual_h_s(self, entry: Entry) -> float:
+        """Return the rate that it is to come back to: the block's, else its own of now."""
+        for step in self.state.document["steps"]:
+            if step["kind"] == BLOCK and step["records"]:
+                figures = self.records.get(step["records"][-1]).figures
+                if "hashrate" in figures:
+                    return figures["hashrate"].value
+        found = entry.summary.figures.get("hashrate") if entry.summary else None
+        return found.value if found else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Noting:
+    """A sink that writes down which record was opened, before anything is measured."""
+
+    runner: Runner
+    told: dict[str, Any]
+
+    def open(self, facts: dict[str, Any], identity: dict[str, str]) -> RunSink:
+        """Begin a run in the store; see protocols.Sink."""
+        name = self.runner.state.document["id"]
+        run = self.runner.records.open(facts | {"evaluation": name}, identity)
+        self.told["records"].append(run.id)
+        self.runner.state.save()
+        return run
+
+
+def seen_of(state: State, records: Store) -> list[Seen]:
+    """Return the evidence: all records that an evaluation names."""
+    return [
+        Seen.of(step["kind"], records.get(name))
+        for step in state.document["steps"]
+        for name in step["records"]
+    ]
+
+
+def ordered(steps: tuple[Step, ...], by_hand: set[str]) -> list[Step]:
+    """Return the steps, those that need a person last: they hold up nothing."""
+    return sorted(steps, key=lambda step: bool(by_hand & set(step.needs)))
+
+
+def _back_s(entry: Entry, on: int, usual_h_s: float) -> float | None:
+    """Return when it was back at 90 % of its rate, s after the power; None: it was not."""
+    recent: deque[Window] = deque()
+    shares = hashes = 0
+    for window in entry.windows:
+        recent.append(window)
+        shares, hashes = shares + window.shares, hashes + window.hashes
+        while len(recent) > 1 and shares - recent[0].shares >= BACK_SHARES:
+            first = recent.popleft()
+            shares, hashes = shares - first.shares, hashes - first.hashes
+        enough = shares >= BACK_SHARES or window is entry.windows[-1]
+        span_s = (window.closed - recent[0].opened) / 1e9
+        if enough and hashes / span_s >= BACK * usual_h_s > 0:
+            return (recent[0].opened - on) / 1e9
+    return None

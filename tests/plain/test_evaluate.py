@@ -1,0 +1,485 @@
+"""Verdicts, protocols and what is kept on disk: arithmetic and refusals, without a device."""
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import stats
+
+from hwkit.cli import cli
+from hwkit.economics.catalogue import Nameplate
+from hwkit.errors import DeviceFault, NoDevice, NotPermitted, PlanError, RecordError
+from hwkit.evaluate import schedule, state
+from hwkit.evaluate.lines import lines_of
+from hwkit.evaluate.outside import Person, Switch, internet
+from hwkit.evaluate.protocol import NAMES, Protocol, Step
+from hwkit.evaluate.run import Runner, ordered
+from hwkit.evaluate.seen import Seen
+from hwkit.evaluate.spec import EFFICIENCY, HASHRATE, POWER, Spec
+from hwkit.evaluate.verdicts import (
+    AT_THE_LIMIT,
+    Limit,
+    Line,
+    Verdict,
+    counted,
+    decided_by,
+    judge,
+    line,
+    overall,
+    zones,
+)
+from hwkit.harness.efficiency import SHARES, Budget
+from hwkit.harness.energy import METER_CLASS
+from hwkit.harness.plan import seconds
+from hwkit.protocols import Basis
+from hwkit.units import Figure
+
+PLATE = Nameplate("Miner (100 TH)", 100.0, 3000.0)
+BLOCK = '[[step]]\nkind = "block"\n'
+
+amounts = st.floats(0.01, 100)
+widths = st.floats(0.0001, 0.5)
+
+
+def about(value, wide):
+    return Budget({SHARES: wide / 2}, wide, wide).figure(value, "J/TH")
+
+
+def limit(value, *, most=True):
+    return Limit(value, "J/TH", most=most, source="test")
+
+
+@given(value=amounts, wide=widths, at=amounts, most=st.booleans())
+def test_pass_and_fail_bear_the_whole_interval(value, wide, at, most):
+    figure, verdict = about(value, wide), judge(about(value, wide), limit(at, most=most))
+    inside = (figure.hi <= at) if most else (figure.lo >= at)
+    outside = (figure.lo > at) if most else (figure.hi < at)
+    expected = Verdict.PASS if inside else Verdict.FAIL if outside else Verdict.INCONCLUSIVE
+    assert verdict is expected
+
+
+@given(value=amounts, wide=widths, at=amounts)
+def test_at_most_is_at_least_turned_round(value, wide, at):
+    figure = about(value, wide)
+    mirrored = Figure(-value, -figure.hi, -figure.lo, "J/TH")
+    assume(at not in {figure.lo, figure.hi})
+    assert judge(figure, limit(at)) is judge(mirrored, limit(-at, most=False))
+
+
+@given(value=amounts, wide=st.floats(0.001, 0.3), at=amounts, narrower=st.floats(0.05, 1))
+def test_a_narrower_interval_never_turns_a_verdict_round(value, wide, at, narrower):
+    before, after = (
+        judge(about(value, wide), limit(at)),
+        judge(about(value, wide * narrower), limit(at)),
+    )
+    assert before in {after, Verdict.INCONCLUSIVE}
+
+
+@given(value=st.floats(0.8, 1.25), wide=st.floats(0.001, 0.3), systematic=st.floats(0, 0.01))
+def test_what_would_decide_it_does(value, wide, systematic):
+    """After so much more time, were the value to stay, the verdict is no longer INCONCLUSIVE."""
+    terms = {SHARES: wide / 2, METER_CLASS: systematic}
+    whole = 2 * math.hypot(*terms.values())
+    budget = Budget(terms, whole, whole)
+    told = line("J/TH", budget.figure(value, "J/TH"), limit(1.0), 3600.0, budget)
+    assume(told.verdict is Verdict.INCONCLUSIVE)
+    margin = abs(math.log(value))
+    assert told.decides
+    if not told.decides.endswith("more"):
+        assert 2 * systematic >= margin or wide / margin > math.sqrt(700)
+        return
+    needed_s = seconds(told.decides.removesuffix(" more")) + 60.0  # of hours it shows minutes
+    later = 2 * math.hypot(wide / 2 / math.sqrt(1 + needed_s / 3600.0), systematic)
+    after = Budget({}, later * 0.9999, later * 0.9999).figure(value, "J/TH")
+    assert judge(after, limit(1.0)) is not Verdict.INCONCLUSIVE
+
+
+def test_what_would_decide_it_is_said_as_people_say_it():
+    budget = Budget({SHARES: 0.02}, 0.04, 0.04)
+    assert decided_by(about(1.0, 0.04), limit(1.03), 3600.0, budget) == "49 min 52 s more"
+    coarse = Budget({METER_CLASS: 0.01}, 0.02, 0.02)
+    said = decided_by(about(1.0, 0.02), limit(1.01), 3600.0, coarse)
+    assert said == "a meter of class 0.5 S (IEC 62053-22) or better"
+    assert decided_by(about(1.0, 0.04), limit(1.0), 3600.0, budget) == AT_THE_LIMIT
+    assert decided_by(about(1.0, 0.04), limit(1.0002), 3600.0, budget) == AT_THE_LIMIT
+
+
+@given(count=st.integers(0, 200), of=st.integers(200, 10**6), most=st.floats(0.0001, 0.2))
+def test_fractions_are_judged_by_exact_poisson_bounds(count, of, most):
+    told = counted(
+        "rejects", count, of, Limit(most, "", most=True, source=""), measured_s=600, what="shares"
+    )
+    lo = stats.chi2.ppf(0.025, 2 * count) / 2 if count else 0.0
+    hi = stats.chi2.ppf(0.975, 2 * count + 2) / 2
+    assert told.figure
+    assert told.figure.lo == pytest.approx(lo / of, rel=1e-6)
+    assert told.figure.hi == pytest.approx(hi / of, rel=1e-6)
+    assert (told.decides is None) == (told.verdict is not Verdict.INCONCLUSIVE)
+
+
+def test_none_of_few_is_no_pass():
+    few = counted(
+        "rejects", 0, 100, Limit(0.01, "", most=True, source=""), measured_s=60, what="shares"
+    )
+    assert (few.verdict, few.decides) == (Verdict.INCONCLUSIVE, "2 min 41 s more")
+    many = counted(
+        "rejects", 0, 369, Limit(0.01, "", most=True, source=""), measured_s=60, what="shares"
+    )
+    assert many.verdict is Verdict.PASS
+
+
+words = st.sampled_from(list(Verdict))
+
+
+@given(st.lists(words, min_size=1))
+def test_the_whole_is_the_worst_of_its_lines(some):
+    lines = [Line(f"{n}", verdict, "") for n, verdict in enumerate(some)]
+    told = overall(lines, [])
+    if Verdict.FAIL in some:
+        assert told is Verdict.FAIL
+    elif Verdict.INCONCLUSIVE in some:
+        assert told is Verdict.INCONCLUSIVE
+    else:
+        assert told is Verdict.PASS
+    if Verdict.FAIL not in some:
+        untested = [*lines, Line("J/TH", Verdict.NOT_TESTED, "no meter")]
+        assert overall(untested, ["J/TH"]) is Verdict.INCONCLUSIVE
+
+
+@given(at=amounts, wide=widths)
+def test_readings_between_the_zones_stay_inconclusive(at, wide):
+    least, most = zones(limit(at), wide)
+    assert judge(about(least * 0.9999, wide), limit(at)) is Verdict.PASS
+    assert judge(about(math.sqrt(least * most), wide), limit(at)) is Verdict.INCONCLUSIVE
+    assert judge(about(most * 1.0001, wide), limit(at)) is Verdict.FAIL
+
+
+def test_a_spec_has_a_limit_of_its_own_for_joules():
+    spec = Spec.of(PLATE, 0.05)
+    limits = {name: each.value for name, each in spec.limits.items()}
+    assert limits == pytest.approx({HASHRATE: 97e12, POWER: 3150.0, EFFICIENCY: 31.5})
+    corners = limits[POWER] / (limits[HASHRATE] / 1e12) / PLATE.efficiency_j_th
+    assert corners == pytest.approx(1.0825, abs=1e-4)
+    assert Spec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert Spec.of(PLATE, 0.05, 30.2).limits[EFFICIENCY].value == 30.2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_our_protocols_are_read_and_written(name):
+    protocol = Protocol.named(name)
+    assert protocol.name == name
+    assert Protocol.from_json(json.loads(json.dumps(protocol.to_json()))) == protocol
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[[step", "not TOML"),
+        ("", "no [[step]]"),
+        ('[[step]]\nkind = "soak"\n', "no step is a block"),
+        ('[[step]]\nkind = "spin"\n', "kind is one of block"),
+        (BLOCK + "times = 3\n", "'times' is not known"),
+        (BLOCK + 'time = "soon"\n', "'soon' is no duration"),
+        (BLOCK + "time = 30\n", "30 is none"),
+        (BLOCK + 'time = "0s"\n', "above 0"),
+        (BLOCK + BLOCK, "two steps have one name"),
+        (BLOCK + '[[step]]\nkind = "setting"\n', "values names none"),
+        ("[limits]\nrejects = -1\n" + BLOCK, "rejects is a number from 0 up"),
+        ("[limits]\nrejcts = 1\n" + BLOCK, "'rejcts' is not known"),
+        ("[reference]\ninlet_c = 30\n" + BLOCK, "inlet_c is [from, to]"),
+        ("[reference]\nmode = 3\n" + BLOCK, "mode is a text"),
+        ("step = 3\n", "no [[step]]"),
+        ("step = [3]\n", "kind is one of"),
+        ("limits = 3\n" + BLOCK, "is to be a table"),
+    ],
+)
+def test_a_protocol_that_is_none_says_what_is_wrong(text, why):
+    with pytest.raises(PlanError) as refused:
+        Protocol.parse(text, "ours.toml")
+    assert "ours.toml" in str(refused.value)
+    assert why in str(refused.value)
+
+
+def test_steps_that_need_a_person_come_last():
+    steps = (Step("power-cycle", "cold"), Step("block", "block"), Step("soak", "soak"))
+    assert [each.name for each in ordered(steps, {"outlet"})] == ["block", "soak", "cold"]
+    assert ordered(steps, set()) == list(steps)
+
+
+def test_the_schedule_names_what_cannot_be_done():
+    protocol, spec = Protocol.named("accept"), Spec.of(PLATE, 0.05)
+    said = schedule.lines(spec, protocol, {"cold start": "no outlet"}, None, Basis.SHARES)
+    assert any("cold start: NOT_TESTED, no outlet" in each for each in said)
+    [rate] = [each for each in said if each.lstrip().startswith("hashrate at least")]
+    assert "INCONCLUSIVE" in rate
+
+
+def figures(rate=100e12, watts=3000.0, wide=0.01):
+    made = {"hashrate": (rate, "H/s"), "power": (watts, "W")}
+    made["efficiency"] = (watts / rate * 1e12, "J/TH")
+    return {n: Budget({}, wide, wide).figure(v, unit).to_json() for n, (v, unit) in made.items()}
+
+
+def seen(kind="block", **changes):
+    document = {
+        "id": "r",
+        "state": "complete",
+        "counts": {"wall_ns": 600 * 10**9},
+        "figures": figures(),
+        "device": {"basis": "shares"},
+        "caveats": [],
+        "metered": [{}],
+        "meters": [{"scope": "wall"}],
+        "delivered": {
+            "shares": 10_000,
+            "refused": {"duplicate": 0, "low": 3},
+            "gaps": {"longest_s": 1.0, "silent_s": 0.0, "due": 9.0},
+            "counters": {"hardware_errors": 1},
+            "work": {"hashes": 6e13},
+            "dispersion": {"index": 1.0, "p": 0.5, "slices": 10, "slice_s": 60.0},
+        },
+    }
+    return Seen(kind, document | changes, 70.0, 0, None)
+
+
+def judged(*some, reference=None, steps=()):
+    protocol = replace(Protocol.parse(BLOCK, "test"), reference=reference or {})
+    found = lines_of(Spec.of(PLATE, 0.05), protocol, some, steps)
+    return {each.name: each for each in found}
+
+
+def test_a_good_miner_has_no_line_against_it():
+    words = {name: each.verdict for name, each in judged(seen()).items()}
+    assert words.pop("restarts") is Verdict.NOT_TESTED
+    assert words.pop("claim gap") is Verdict.NOT_TESTED
+    assert set(words.values()) == {Verdict.PASS}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"figures": figures(rate=90e12)}, "hashrate"),
+        ({"figures": figures(watts=3300.0)}, "power"),
+        ({"figures": figures(97.5e12, 3140.0, 0.001)}, "J/TH"),
+        ({"delivered": seen().told | {"refused": {"duplicate": 1}}}, "duplicates"),
+        ({"delivered": seen().told | {"refused": {"low": 300}}}, "rejects"),
+        ({"delivered": seen().told | {"counters": {"hardware_errors": 900}}}, "hardware errors"),
+        (
+            {"delivered": seen().told | {"gaps": {"longest_s": 60.0, "silent_s": 60.0, "due": 99}}},
+            "availability",
+        ),
+        ({"caveats": [{"caveat": "Dispersed", "finding": "index 3"}]}, "stability"),
+    ],
+)
+def test_each_fault_fails_on_its_own_line(changes, name):
+    assert name in {n for n, each in judged(seen(**changes)).items() if each.verdict == "FAIL"}
+
+
+def test_within_both_tolerances_joules_alone_fail():
+    found = judged(seen(figures=figures(97.5e12, 3140.0, 0.001)))
+    assert [name for name, each in found.items() if each.verdict is Verdict.FAIL] == ["J/TH"]
+    assert found["hashrate"].verdict is found["power"].verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"conditions": {"inlet_c": 41.0}}, "inlet_c 41 is outside of 5 to 35"),
+        ({"surroundings": {"inlet_c": {"median": 2.0}}}, "inlet_c 2 is outside of 5 to 35"),
+        ({"caveats": [{"caveat": "SettingsChanged", "finding": "mode"}]}, "set otherwise"),
+    ],
+)
+def test_outside_of_its_conditions_a_spec_is_inconclusive(changes, why):
+    found = judged(seen(**changes), reference={"inlet_c": [5, 35]})
+    for name in (HASHRATE, POWER, EFFICIENCY):
+        assert found[name].verdict is Verdict.INCONCLUSIVE
+        assert why in found[name].why
+
+
+def test_another_boundary_is_inconclusive():
+    found = judged(seen(meters=[{"scope": "device"}]))
+    assert found[POWER].verdict is found[EFFICIENCY].verdict is Verdict.INCONCLUSIVE
+    assert found[HASHRATE].verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("caveat", ["ClaimedEnergy", "UncheckedMeter", "Implausible"])
+def test_joules_that_nobody_vouches_for_decide_nothing(caveat):
+    """A meter that is the nameplate itself passes by definition."""
+    found = judged(seen(caveats=[{"caveat": caveat, "finding": ""}]))
+    assert found[POWER].verdict is found[EFFICIENCY].verdict is Verdict.INCONCLUSIVE
+    assert found[HASHRATE].verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("caveat", ["DeviceFloor", "UnlikelyShares"])
+def test_a_rate_of_chosen_shares_decides_nothing(caveat):
+    found = judged(seen(caveats=[{"caveat": caveat, "finding": ""}]))
+    assert found[HASHRATE].verdict is found[EFFICIENCY].verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_void_run_is_no_evidence():
+    step = {"kind": "block", "name": "b", "state": "not-tested", "why": "it failed: gone"}
+    found = judged(seen(state="void"), steps=[step])
+    assert found[HASHRATE].verdict is Verdict.NOT_TESTED
+    assert "it failed: gone" in found[HASHRATE].why
+
+
+def test_what_has_not_settled_is_not_called_steady():
+    found = judged(seen(caveats=[{"caveat": "NotSettled", "finding": ""}]))
+    assert found["stability"].verdict is Verdict.INCONCLUSIVE
+
+
+def test_hashes_that_nobody_saw_are_not_tested():
+    found = judged(seen(device={"basis": "claimed"}))
+    assert found[HASHRATE].verdict is found[EFFICIENCY].verdict is Verdict.NOT_TESTED
+    assert found["rejects"].verdict is Verdict.NOT_TESTED
+
+
+def cycle(back_s=20.0, changed=""):
+    return {"back_s": back_s, "changed": changed, "why": ""}
+
+
+@pytest.mark.parametrize(
+    ("cycles", "verdict"),
+    [
+        ([cycle(), cycle(30.0)], Verdict.PASS),
+        ([cycle(), cycle(None)], Verdict.FAIL),
+        ([cycle(changed="mode")], Verdict.FAIL),
+        ([], Verdict.NOT_TESTED),
+    ],
+)
+def test_restarts(cycles, verdict):
+    step = {"kind": "power-cycle", "name": "p", "state": "done", "why": "", "cycles": cycles}
+    assert judged(seen(), steps=[step])["restarts"].verdict is verdict
+
+
+def test_a_restart_that_nobody_asked_for_fails():
+    assert judged(replace(seen(), reboots=1))["restarts"].verdict is Verdict.FAIL
+
+
+def test_a_temperature_has_room_for_its_sensor():
+    for celsius, verdict in ((89, "PASS"), (93, "INCONCLUSIVE"), (101, "FAIL")):
+        assert judged(replace(seen(), temperature_c=celsius))["temperature"].verdict == verdict
+
+
+@pytest.fixture
+def kept(path):
+    found = state.begun(str(path), {"address": "asic:192.0.2.1", "steps": []})
+    found.save()
+    return found
+
+
+def test_an_evaluation_is_found_again_and_a_changed_one_refused(path, kept):
+    name = kept.document["id"]
+    assert state.read(str(path), name[:12]).document == kept.document
+    assert state.read(str(path), "last").document == kept.document
+    assert state.unfinished(str(path), "asic:192.0.2.1") == name
+    assert state.unfinished(str(path), "asic:192.0.2.2") is None
+    kept.path.write_text(kept.path.read_text().replace("192.0.2.1", "192.0.2.9"))
+    with pytest.raises(RecordError, match="it was changed"):
+        state.read(str(path), "last")
+    kept.path.write_text("{")
+    with pytest.raises(RecordError, match="no evaluation"):
+        state.read(str(path), "last")
+    with pytest.raises(RecordError, match="no evaluation 'e1'"):
+        state.read(str(path), "e1")
+
+
+def test_one_process_at_a_time_goes_on_with_it(kept):
+    with kept.claimed(), pytest.raises(NotPermitted), kept.claimed():
+        pass
+
+
+def test_one_that_has_ended_is_not_gone_on_with(kept):
+    kept.document["state"] = "complete"
+    with pytest.raises(PlanError, match="has ended"):
+        state.refuse_ended(kept)
+
+
+def test_a_switch_says_what_its_program_said(tmp_path):
+    Switch.parse("true").to("on")
+    with pytest.raises(DeviceFault, match="exit code 1"):
+        Switch.parse("false").to("on")
+    with pytest.raises(NoDevice):
+        Switch.parse(str(tmp_path / "none")).to("on")
+    for text in ("", "'"):
+        with pytest.raises(PlanError):
+            Switch.parse(text)
+    asked: list[str] = []
+    Person(asked.append, "outlet").to("off")
+    assert "outlet" in asked[0]
+    assert "off" in asked[0]
+
+
+def test_the_internet_is_asked_for_only_when_told(peer):
+    port = peer(lambda stream: None)
+    assert internet(None) == {"asked": None, "reachable": None}
+    assert internet(f"127.0.0.1:{port}")["reachable"] is True
+    assert internet("127.0.0.1:1")["reachable"] is False
+    with pytest.raises(PlanError):
+        internet("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], "name a device"),
+        (["cpu:reference"], "name a device"),
+        (["cpu:reference", "--spec", "no such thing"], "no model"),
+        (["cpu:reference", "--spec", "S21 XP", "--protocol", "fast"], "no protocol 'fast'"),
+        (["cpu:reference", "--spec", "S21 XP", "--efficiency", "-1"], "above 0"),
+        (["--resume", "last"], "no evaluation 'last'"),
+        (["x", "--resume", "last"], "give neither address"),
+        (["cpu:reference", "--spec", "S21 XP", "--person"], "no terminal to ask at"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(path, words, why):
+    done = CliRunner().invoke(cli, ["evaluate", *words, "--store", str(path)])
+    assert isinstance(done.exception, PlanError | RecordError)
+    assert done.exception.exit_code == 2
+    assert why in str(done.exception)
+    assert not path.exists()
+
+
+def test_what_was_changed_is_put_back_after_a_crash(kept, tmp_path):
+    """As a process leaves it that was killed with the outlet off and the mode changed."""
+    words = tmp_path / "words"
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\necho $1 >> {words}\n")
+    program.chmod(0o755)
+    switch: Any = Switch.parse(str(program))
+    kept.document["pending"] = {"outlet": "off", "setting": "low"}
+    nothing: Any = None
+    runner = Runner(kept, nothing, nothing, nothing, nothing, nothing, (), nothing, print)
+    runner.put_back()
+    assert set(kept.document["pending"]) == {"outlet", "setting"}  # nobody is there to do it
+    runner.outlet = runner.setter = switch
+    runner.put_back()
+    runner.put_back()
+    assert words.read_text().split() == ["on", "restore"]
+    assert json.loads(kept.path.read_text())["pending"] == {}
+
+
+def test_an_outlet_that_fails_leaves_it_pending_and_says_so(kept):
+    kept.document["pending"] = {"outlet": "off"}
+    said: list[str] = []
+    nothing: Any = None
+    runner = Runner(kept, nothing, nothing, nothing, nothing, nothing, (), nothing, said.append)
+    runner.outlet = Switch.parse("false")
+    runner.put_back()
+    assert kept.document["pending"] == {"outlet": "off"}
+    assert "outlet is not put back: false on: exit code 1" in said[0]
+
+
+def test_the_plan_touches_nothing(path):
+    words = ["asic:192.0.2.1", "--spec", "S21 XP (270 TH)", "--plan", "--json"]
+    done = CliRunner().invoke(cli, ["evaluate", *words, "--store", str(path)])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["spec"]["power_w"] > 1000
+    assert "NOT_TESTED, it needs --outlet PROGRAM" in done.stderr
+    assert not path.exists()
+    assert not (path.parent / "evaluations").exists()

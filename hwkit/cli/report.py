@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hwkit.cli.models import known_models, models_option
-from hwkit.cli.options import print_json, store_option
+from hwkit.cli.options import store_option
 from hwkit.cli.records import write_whole
-from hwkit.errors import PlanError
+from hwkit.errors import HwkitError, PlanError, RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hwkit.economics.catalogue import Nameplate
+    from hwkit.records import Record
 
 
 @click.command("report")
@@ -35,25 +43,35 @@ def command(
     """
     from hwkit.economics import catalogue  # noqa: PLC0415
     from hwkit.records import Store  # noqa: PLC0415 - SQLAlchemy takes its time
-    from hwkit.report.sheet import sheet_of  # noqa: PLC0415
 
     known = known_models(own)
     if model is not None and not catalogue.matching(model, known):
         raise PlanError(f"no model has {model!r} in its name; hwkit models lists all of them")
     record = Store(store).get(id_)
-    sheet = sheet_of(record)
-    if form == "json":
-        print_json(sheet.to_json())
-        return
-    if form == "markdown":
-        from hwkit.report.markdown import markdown  # noqa: PLC0415
-
-        text = markdown(sheet)
-    else:
-        from hwkit.report.html import record_page  # noqa: PLC0415
-
-        text = record_page(record, sheet, known, model)
+    try:
+        text = _written(record, form or "html", known, model)
+    except HwkitError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # Anybody may have written it.
+        why = f"{type(error).__name__}: {error}"
+        raise RecordError(f"record {record.id} is misshapen ({why}): hwkit verify {id_}") from error
     if output is None:
         click.echo(text)
     else:
         write_whole(output, [text])
+
+
+def _written(record: Record, form: str, known: Sequence[Nameplate], model: str | None) -> str:
+    from hwkit.report.sheet import sheet_of  # noqa: PLC0415
+
+    sheet = sheet_of(record)
+    if form == "json":
+        return json.dumps(sheet.to_json(), indent=2, allow_nan=False)
+    if form == "markdown":
+        from hwkit.report.markdown import markdown  # noqa: PLC0415
+
+        return markdown(sheet)
+    from hwkit.report.html import record_page  # noqa: PLC0415
+
+    return record_page(record, sheet, known, model)

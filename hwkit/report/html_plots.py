@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from hwkit.report.html_series import Plotted, Series
 
+FAR = 20.0  # times another: side by side only on a logarithmic scale
+
 
 def of_record(seen: Plotted) -> list[Plot]:
     """Return the plots that a record has the rows for."""
@@ -63,7 +65,8 @@ def _rate(seen: Plotted) -> Plot | None:
             figure = seen.rate_figure
             axes.axhspan(figure.lo / scale, figure.hi / scale, color=COLOURS[2], alpha=0.22, lw=0)
             axes.axhline(figure.value / scale, color=COLOURS[2], linewidth=0.9)
-            legend.append((3, "of the whole run, with its interval"))
+            interval = ", with its 95 % interval" if figure.U else ""
+            legend.append((3, f"of the whole run{interval}"))
         if seen.claimed_rate is not None:
             _line(axes, seen.claimed_rate, 5, scale, clock_s=clock_s, dashes="--")
             legend.append((5, "by its own word"))
@@ -108,13 +111,21 @@ def _octaves(seen: Plotted) -> Plot | None:
 def _peers(seen: Plotted) -> Plot | None:
     if not seen.peers:
         return None
-    colours = {"measured": 0, "nameplate": 1, "peer": 3}
-    legend = {"measured": "measured by", "nameplate": "its nameplate", "peer": "other nameplates"}
+    colours = {"measured": 0, "claimed": 4, "nameplate": 1, "peer": 3}
+    meters = [peer.name for peer in seen.peers if peer.kind in {"measured", "claimed"}]
+    by = "".join(f" ({number}) {meter}" for number, meter in enumerate(meters, 1))
+    legend = {
+        "measured": f"measured by{by}",
+        "claimed": f"hashes by its own word, joules by{by}",
+        "nameplate": "its nameplate",
+        "peer": "other nameplates",
+    }
     peers = sorted(seen.peers, key=lambda each: -each.efficiency.value)
     values = [each.efficiency.value for each in peers]
-    meters = [peer.name for peer in seen.peers if peer.kind == "measured"]
     names = [
-        f"measured ({meters.index(peer.name) + 1})" if peer.kind == "measured" else _name(peer.name)
+        f"{peer.kind} ({meters.index(peer.name) + 1})"
+        if peer.kind in {"measured", "claimed"}
+        else _name(peer.name)
         for peer in peers
     ]
     with Canvas(height=0.7 + 0.24 * len(peers)) as canvas:
@@ -124,14 +135,15 @@ def _peers(seen: Plotted) -> Plot | None:
             axes.plot([figure.lo, figure.hi], [place, place], color=colour, linewidth=3, alpha=0.45)
             axes.plot([figure.value], [place], color=colour, marker="o")
         axes.set_yticks(range(len(peers)), names)
-        if max(values) > 20 * min(values):
+        if max(values) > FAR * min(values):
             axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: _short(value))
         axes.set_xlabel("J/TH: less is better")
         axes.grid(visible=False, axis="y")
-    kinds = dict.fromkeys(peer.kind for peer in seen.peers)
-    legend["measured"] += "".join(f" ({n}) {meter}" for n, meter in enumerate(meters, 1))
-    shown = tuple((colours[kind] + 1, legend[kind]) for kind in kinds)
+    shown = tuple(
+        (colours[kind] + 1, legend[kind])
+        for kind in dict.fromkeys(each.kind for each in seen.peers)
+    )
     note = "Of nameplates, limits by their tolerances; of what was measured, 95 %."
     return Plot("J/TH beside nameplates", canvas.svg, shown, note)
 

@@ -31,7 +31,6 @@ RATE_BINS = 40  # with an interval each
 IN_A_BIN = 20  # shares at least: an interval of fewer says little
 PEERS = 9
 OCTAVES = 40
-SHOWN_TERA = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class Peer:
 
     name: str
     efficiency: Figure
-    kind: str  # measured | nameplate | peer
+    kind: str  # measured | claimed | nameplate | peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +185,12 @@ def _inferred(windows: Sequence[Window], origin: int) -> Series | None:
 def _octaves(record: Record) -> Iterable[Octave]:
     """Yield how difficult shares were, each hashed again, over what their target asked."""
     job = Job.from_json(record.document["job"])
-    targets = {job.serial: job.target.value}
-    targets |= {each.serial: each.target.value for each in record.read("assigned")}
+    targets = {each.serial: each.target.value for each in record.read("assigned")}
     counts: Counter[int] = Counter()
     for credited in record.read("shares"):
         share = credited.share
         digest = int.from_bytes(sha256d(job.header(share)), "little")
-        ratio = (targets[share.serial] + 1) // (digest + 1)
+        ratio = (targets.get(share.serial, job.target.value) + 1) // (digest + 1)
         counts[min(max(ratio.bit_length() - 1, 0), OCTAVES)] += 1
     shares = counts.total()
     for power in range(max(counts, default=-1) + 1):
@@ -206,8 +204,9 @@ def _peers(
     seen = [each for each in document.get("metered", []) if each["efficiency"] is not None]
     if not seen:
         return
+    kind = "claimed" if document["device"]["basis"] == Basis.CLAIMED else "measured"
     for each in seen:
-        yield Peer(each["meter"], Figure.from_json(each["efficiency"]), "measured")
+        yield Peer(each["meter"], Figure.from_json(each["efficiency"]), kind)
     own = catalogue.matching(model, known) if model else []
     for plate in own[:PEERS]:
         yield Peer(plate.model, Machine.of_nameplate(plate).efficiency_j_th, "nameplate")

@@ -31,6 +31,7 @@ RATE_BINS = 40  # with an interval each
 IN_A_BIN = 20  # shares at least: an interval of fewer says little
 PEERS = 9
 OCTAVES = 40
+LARGEST = 1e21  # the whole network, in H/s: no number of a plot is larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,8 @@ def plotted(record: Record, known: Sequence[Nameplate], model: str | None = None
         time_s,
         tuple(_power(record, document, origin)),
         binned("claimed", probes.get("claimed_power_w", [])),
-        (_counted if counted else _inferred)(windows, origin),
-        None if figure is None else Figure.from_json(figure),
+        _counted(windows, origin) if counted else _inferred(record, windows, origin),
+        _drawable(figure),
         binned("claimed", probes.get("claimed_hashrate_h_s", [])),
         tuple(
             series
@@ -129,10 +130,18 @@ def binned(name: str, samples: Sequence[tuple[float, float]], bins: int = BINS) 
     )
 
 
+def _drawable(document: dict[str, Any] | None) -> Figure | None:
+    """Return a figure; None where there is none, or none that a scale can show."""
+    if document is None:
+        return None
+    figure = Figure.from_json(document)
+    return figure if -LARGEST <= figure.lo <= figure.value <= figure.hi <= LARGEST else None
+
+
 def _probes(record: Record, origin: int) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {}
     for probe in record.read("probes"):
-        if probe.value is not None and math.isfinite(probe.value):
+        if probe.value is not None and abs(probe.value) <= LARGEST:
             found.setdefault(probe.name, []).append(((probe.at - origin) / 1e9, probe.value))
     return found
 
@@ -162,16 +171,17 @@ def _counted(windows: Sequence[Window], origin: int) -> Series | None:
     return binned("measured", samples)
 
 
-def _inferred(windows: Sequence[Window], origin: int) -> Series | None:
+def _inferred(record: Record, windows: Sequence[Window], origin: int) -> Series | None:
     """Return the rate that shares prove, bin by bin, each with its exact 95 % interval."""
-    shares = sum(window.shares for window in windows)
+    came = Counter(row[0] for row in record.rows("shares"))  # whatever a window says
+    shares = came.total()
     bins = min(RATE_BINS, shares // IN_A_BIN)
     if bins < 2:
         return None
     parts: list[tuple[float, float, float, float]] = []
     opened, hashes, some = windows[0].opened, 0, 0
-    for window in windows:
-        hashes, some = hashes + window.hashes, some + window.shares
+    for place, window in enumerate(windows):
+        hashes, some = hashes + window.hashes, some + came[place]
         if some >= shares / bins:
             time_s = (window.closed - opened) / 1e9
             each = hashes / some
@@ -201,16 +211,20 @@ def _peers(
     document: dict[str, Any], known: Sequence[Nameplate], model: str | None
 ) -> Iterable[Peer]:
     """Yield what was measured, its own nameplates, and those whose J/TH lies nearest."""
-    seen = [each for each in document.get("metered", []) if each["efficiency"] is not None]
+    seen = [
+        (each["meter"], figure)
+        for each in document.get("metered", [])
+        if (figure := _drawable(each["efficiency"])) and figure.lo > 0
+    ]
     if not seen:
         return
     kind = "claimed" if document["device"]["basis"] == Basis.CLAIMED else "measured"
-    for each in seen:
-        yield Peer(each["meter"], Figure.from_json(each["efficiency"]), kind)
+    for name, figure in seen:
+        yield Peer(name, figure, kind)
     own = catalogue.matching(model, known) if model else []
     for plate in own[:PEERS]:
         yield Peer(plate.model, Machine.of_nameplate(plate).efficiency_j_th, "nameplate")
-    value = own[0].efficiency_j_th if own else seen[0]["efficiency"]["value"]
+    value = own[0].efficiency_j_th if own else seen[0][1].value
     families = {each.family for each in own}
     others: dict[str, Nameplate] = {}
     for plate in sorted(known, key=lambda each: abs(math.log(each.efficiency_j_th / value))):

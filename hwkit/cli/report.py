@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hwkit.cli.models import known_models, models_option
+from hwkit.cli.models import known_models, models_option, read_text
 from hwkit.cli.options import store_option
 from hwkit.cli.records import write_whole
 from hwkit.errors import HwkitError, PlanError, RecordError
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 @click.option("--json", "form", flag_value="json", help="The same words as one JSON document.")
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="To a file.")
 @click.option("--model", help="Its nameplate. [default: of the model that it says it is]")
+@click.option(
+    "--evaluation",
+    "evaluated",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="What `hwkit evaluate` wrote (evaluations/ID.json, or its --json): its verdict first.",
+)
 @models_option
 @store_option
 def command(
@@ -34,6 +40,7 @@ def command(
     form: str | None,
     output: Path | None,
     model: str | None,
+    evaluated: Path | None,
     own: Path | None,
     store: str | None,
 ) -> None:
@@ -49,7 +56,7 @@ def command(
         raise PlanError(f"no model has {model!r} in its name; hwkit models lists all of them")
     record = Store(store).get(id_)
     try:
-        text = _written(record, form or "html", known, model)
+        text = _written(record, form or "html", known, model, evaluated)
     except HwkitError:
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -62,10 +69,23 @@ def command(
         write_whole(output, [text])
 
 
-def _written(record: Record, form: str, known: Sequence[Nameplate], model: str | None) -> str:
+def _written(
+    record: Record,
+    form: str,
+    known: Sequence[Nameplate],
+    model: str | None,
+    evaluated: Path | None,
+) -> str:
+    from hwkit.report import evaluation  # noqa: PLC0415
     from hwkit.report.sheet import sheet_of  # noqa: PLC0415
 
-    sheet = sheet_of(record)
+    verdict = None
+    if evaluated is not None:
+        text = read_text(evaluated, evaluation.LARGEST)
+        document = evaluation.read_evaluation(text, str(evaluated), record)
+        verdict = evaluation.verdict_of(document)
+        model = model or document["spec"]["model"]
+    sheet = sheet_of(record, verdict)
     if form == "json":
         return json.dumps(sheet.to_json(), indent=2, allow_nan=False)
     if form == "markdown":

@@ -18,6 +18,7 @@ from hwkit.harness.session import Session
 from hwkit.meters.nameplate import Nameplate
 from hwkit.plugins import Address
 from hwkit.records import Store
+from hwkit.records.record import canonical, sha256
 from hwkit.report.html_series import binned, plotted
 from hwkit.report.markdown import escaped, markdown
 from hwkit.report.sheet import Line, Verdict, sheet_of
@@ -121,6 +122,68 @@ def test_a_verdict_stands_above_all_else(fed):
         assert places == sorted(places)
         assert "no meter" in text
     assert "INCONCLUSIVE" not in page_of(fed)
+
+
+def evaluation(record, **changes):
+    """What `hwkit evaluate` writes."""
+    limit = {"most": 14.175, "unit": "J/TH", "source": "nameplate + 5 %"}
+    figure = {"value": 15.1, "lo": 14.9, "hi": 15.3, "U": 0.2, "unit": "J/TH"}
+    some = {"limit": limit, "figure": figure, "decides": None}
+    line = {"name": "J/TH", "verdict": "FAIL", "why": "15.10 ± 0.20 J/TH, at most 14.18 J/TH"}
+    blank = {"figure": None, "limit": None, "decides": None}
+    document = {
+        "schema": 1,
+        "state": "complete",
+        "address": "asic:fake",
+        "spec": {"model": "Antminer S21 XP (270 TH)"},
+        "verdict": "FAIL",
+        "lines": [line | some, blank | {"name": "restarts", "verdict": "NOT_TESTED", "why": "-"}],
+        "not_tested": {"power cycles": "it needs --outlet PROGRAM, or --person"},
+        "unknown": ["inlet_c"],
+        "records": {record.id: record.digest},
+    } | changes
+    return document | {"digest": sha256(canonical(document).encode())}
+
+
+def test_an_evaluations_verdict_goes_first(say, kept, fed, tmp_path):
+    path = tmp_path / "e1.json"
+    path.write_text(json.dumps(evaluation(fed), indent=1), encoding="utf-8")
+    code, out, _ = say("report", "last", "--store", kept, "--evaluation", path, "--json")
+    assert code == 0
+    verdict = json.loads(out)["verdict"]
+    assert verdict["word"] == "FAIL"
+    assert "power cycles (it needs --outlet PROGRAM, or --person)" in verdict["words"]
+    first, second = verdict["lines"]
+    assert (first["measured"], first["limit"]) == (
+        "15.10 ± 0.20 J/TH",
+        "at most 14.18 J/TH (nameplate + 5 %)",
+    )
+    assert (second["word"], second["why"]) == ("NOT_TESTED", "-")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda document: document | {"verdict": "PASS"}, "it was changed since hwkit wrote it"),
+        (lambda document: [document], "no evaluation"),
+        (lambda document: {"digest": 1}, "it was changed"),
+    ],
+)
+def test_an_evaluation_that_is_none_is_refused(say, kept, fed, change, words):
+    path = kept.with_name("e1.json")
+    path.write_text(json.dumps(change(evaluation(fed))), encoding="utf-8")
+    code, _, said = say("report", "last", "--store", kept, "--evaluation", path, "--markdown")
+    assert (code, said.count("\n")) == (2, 1)
+    assert words in said
+
+
+def test_an_evaluation_speaks_of_its_own_records(say, kept, fed, tmp_path):
+    path = tmp_path / "e1.json"
+    others = evaluation(fed, records={fed.id: "0" * 64})
+    path.write_text(json.dumps(others), encoding="utf-8")
+    code, _, said = say("report", "last", "--store", kept, "--evaluation", path)
+    assert code == 2
+    assert "is no part of it" in said
 
 
 def test_shares_fall_by_half_from_octave_to_octave(fed):

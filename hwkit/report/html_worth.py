@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from hwkit.economics.sensitivity import fan, tornado
@@ -44,7 +45,8 @@ def page(
         _candidate(verdict, seen, delay, terms)
         for verdict, seen, delay in zip(verdicts, days, delays, strict=True)
     ]
-    return html.page("worth.html", rows=rows, assumed=list(assumed(terms)))
+    old = terms.snapshot.warning(datetime.now(UTC).date())
+    return html.page("worth.html", rows=rows, assumed=list(assumed(terms)), warning=old)
 
 
 def _candidate(verdict: Verdict, seen: Today, delay: list[float] | None, terms: Terms) -> Candidate:

@@ -1,10 +1,12 @@
 """Pages in a real browser: on a desk, on a phone, in the dark, on paper."""
 
 import re
+import sys
 from contextlib import contextmanager
 
 import pytest
 
+from hwkit.cli import main
 from hwkit.economics.catalogue import shipped
 from hwkit.report.sheet import Line, Verdict, sheet_of
 
@@ -95,6 +97,9 @@ def test_it_fits_a_phone(look, measured, resealed):
 
     with look(page_of(resealed(measured, rename)), PHONE) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        for words in ("40 more minutes", "at most 14.2 J/TH"):  # nothing to be scrolled to
+            box = page.get_by_text(words, exact=True).bounding_box()
+            assert box["x"] + box["width"] <= PHONE["width"]
         least = page.evaluate(
             "Math.min(...[...document.querySelectorAll('svg text')]"
             ".map(each => each.getBoundingClientRect().height))"
@@ -130,6 +135,19 @@ def test_it_prints_on_a4(look, measured):
     assert len(sizes) == 1
     assert sizes.pop() == pytest.approx((595, 842), abs=1.5)  # points of A4
     assert 1 <= len(re.findall(rb"/Type /Page\b", pdf)) <= 4
+
+
+def test_what_a_machine_is_worth_fits_a_phone_too(look, tmp_path, monkeypatch):
+    pytest.importorskip("numpy")
+    path = tmp_path / "worth.html"
+    words = ["worth", "S21 XP (270 TH)", "--price", "2970", "--runs", "500", "--html", str(path)]
+    monkeypatch.setattr(sys, "argv", ["hwkit", *words])
+    with pytest.raises(SystemExit):
+        main()
+    with look(path.read_text(encoding="utf-8"), PHONE, "dark") as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert {"BTC price", "machine price"} <= set(page.locator("svg text").all_text_contents())
+        assert page.locator("figure svg").count() == 2
 
 
 def test_a_strangers_words_do_nothing(look, measured, resealed):

@@ -85,6 +85,8 @@ def _written(
         document = evaluation.read_evaluation(text, str(evaluated), record)
         verdict = evaluation.verdict_of(document)
         model = model or document["spec"]["model"]
+    if record.document["state"] == "running":
+        raise PlanError(f"record {record.id} is still running: report it when it has ended")
     sheet = sheet_of(record, verdict)
     if form == "json":
         return json.dumps(sheet.to_json(), indent=2, allow_nan=False)

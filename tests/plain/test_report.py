@@ -23,6 +23,10 @@ from hwkit.report.html_series import binned, plotted
 from hwkit.report.markdown import escaped, markdown
 from hwkit.report.sheet import Line, Verdict, sheet_of
 
+pytestmark = [
+    pytest.mark.needs(module="matplotlib"),  # which brings numpy
+    pytest.mark.needs(module="jinja2"),
+]
 METER = "nameplate:5W?tolerance=1%"
 VERDICT = Verdict(
     "INCONCLUSIVE",
@@ -76,7 +80,6 @@ def say(monkeypatch, capfd):
 
 
 def page_of(record, verdict=None, known=()):
-    pytest.importorskip("matplotlib")
     from hwkit.report.html import record_page  # noqa: PLC0415
 
     return record_page(record, sheet_of(record, verdict), known or shipped())
@@ -306,7 +309,6 @@ def test_markdown_of_a_stranger_is_no_markup(fed, resealed):
 
 
 def test_the_command_writes_each_form(say, kept, fed, tmp_path):
-    pytest.importorskip("matplotlib")
     page = tmp_path / "report.html"
     assert say("report", "last", "--store", kept, "-o", page) == (0, "", "")
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -343,6 +345,15 @@ def test_a_misshapen_record_is_one_line_too(say, fed, resealed, tmp_path):
     assert "misshapen (KeyError: 'of nobody'): hwkit verify last" in said
 
 
+def test_a_run_that_goes_on_has_no_report_yet(say, fed, resealed, tmp_path):
+    store = Store(str(tmp_path / "running.sqlite"))
+    store.add(resealed(fed, lambda document: document.update(state="running")))
+    store.close()
+    code, out, said = say("report", "last", "--store", tmp_path / "running.sqlite")
+    assert (code, out, said.count("\n")) == (2, "", 1)
+    assert "is still running" in said
+
+
 def test_what_draws_is_asked_for_by_name(say, kept, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     code, _, said = say("report", "last", "--store", kept)
@@ -352,8 +363,6 @@ def test_what_draws_is_asked_for_by_name(say, kept, monkeypatch):
 
 
 def test_worth_draws_the_fan_and_what_matters(say, tmp_path):
-    for name in ("matplotlib", "numpy"):
-        pytest.importorskip(name)
     path = tmp_path / "worth.html"
     code, out, _ = say(
         "worth", "S21 XP (270 TH)", "--price", "2970", "--runs", "500", "--html", path

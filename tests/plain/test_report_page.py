@@ -12,7 +12,8 @@ from hwkit.report.sheet import Line, Verdict, sheet_of
 
 pytestmark = [
     pytest.mark.needs("chromium", module="playwright"),
-    pytest.mark.needs(module="matplotlib"),
+    pytest.mark.needs(module="matplotlib"),  # which brings numpy
+    pytest.mark.needs(module="jinja2"),
 ]
 HOSTILE = "<img src=x onerror=\"document.title='lost'\"><script>document.title='lost'</script>"
 LONG = "an-address-that-has-no-place-to-break-" * 4
@@ -71,20 +72,26 @@ def page_of(record):
     return record_page(record, sheet_of(record, VERDICT), shipped())
 
 
+@pytest.fixture(scope="module")
+def drawn(measured):
+    """The page of a measured record, with a verdict."""
+    return page_of(measured)
+
+
 def seen(page):
     return page.evaluate("document.body.innerText")
 
 
-def test_a_page_shows_the_verdict_and_each_figure(look, measured):
+def test_a_page_shows_the_verdict_and_each_figure(look, measured, drawn):
     sheet = sheet_of(measured)
-    with look(page_of(measured), DESK) as page:
+    with look(drawn, DESK) as page:
         text = seen(page)
         assert [figure.value in text for figure in sheet.figures] == [True] * len(sheet.figures)
         assert text.index("FAIL") < text.index("hashrate")
         assert measured.digest in text
-        drawn = page.locator("figure svg").all()
-        assert len(drawn) >= 2
-        for svg in drawn:
+        pictures = page.locator("figure svg").all()
+        assert len(pictures) >= 2
+        for svg in pictures:
             box = svg.bounding_box()
             assert box["width"] > 300
             assert box["height"] > 150
@@ -107,12 +114,12 @@ def test_it_fits_a_phone(look, measured, resealed):
         assert least > 6  # px of a phone: small print, and print
 
 
-def test_it_is_dark_in_the_dark_and_light_on_paper(look, measured):
+def test_it_is_dark_in_the_dark_and_light_on_paper(look, drawn):
     ground = "getComputedStyle(document.body).backgroundColor"
     ink = "getComputedStyle(document.querySelector('svg text')).fill"
     colours = {}
     for scheme in ("light", "dark"):
-        with look(page_of(measured), DESK, scheme) as page:
+        with look(drawn, DESK, scheme) as page:
             colours[scheme] = [brightness(page.evaluate(what)) for what in (ground, ink)]
             page.emulate_media(media="print")
             paper = [brightness(page.evaluate(what)) for what in (ground, ink)]
@@ -126,8 +133,8 @@ def brightness(colour):
     return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
 
 
-def test_it_prints_on_a4(look, measured):
-    with look(page_of(measured), DESK) as page:
+def test_it_prints_on_a4(look, drawn):
+    with look(drawn, DESK) as page:
         pdf = page.pdf(prefer_css_page_size=True)
     sizes = {
         tuple(map(float, box)) for box in re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", pdf)
@@ -138,7 +145,6 @@ def test_it_prints_on_a4(look, measured):
 
 
 def test_what_a_machine_is_worth_fits_a_phone_too(look, tmp_path, monkeypatch):
-    pytest.importorskip("numpy")
     path = tmp_path / "worth.html"
     words = ["worth", "S21 XP (270 TH)", "--price", "2970", "--runs", "500", "--html", str(path)]
     monkeypatch.setattr(sys, "argv", ["hwkit", *words])
@@ -160,12 +166,12 @@ def test_a_strangers_words_do_nothing(look, measured, resealed):
         assert HOSTILE in seen(page)
 
 
-def test_the_browser_would_have_told(look, measured):
+def test_the_browser_would_have_told(look, drawn):
     """What the tests above stand on: a page that is not ours is noticed."""
-    broken = page_of(measured).replace("<body>", "<body><script>document.title='lost'</script>")
+    broken = drawn.replace("<body>", "<body><script>document.title='lost'</script>")
     with pytest.raises(AssertionError), look(broken, DESK) as page:  # its policy lets none run
         assert page.title() != "lost"
-    fetching = page_of(measured).replace("default-src 'none'", "default-src *")
+    fetching = drawn.replace("default-src 'none'", "default-src *")
     fetching = fetching.replace("<body>", "<body><img src='http://127.0.0.1:9/x.png'>")
     with pytest.raises(AssertionError), look(fetching, DESK):
         pass

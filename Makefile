@@ -25,7 +25,7 @@ test: $(VENV)/.test  ## the tests that need no device, and those for the devices
 	$(BIN)/python $(PYTEST)
 
 # Tests that neither run this C nor ask what a machine has: to run them once is enough.
-ONCE := aarch64 asic_command captures cgminer* child credentials cuda* dialects economics* efficiency energy fed fields \
+ONCE := aarch64 asic_command captures cgminer* child credentials cuda* dialects economics* efficiency energy fed* fields \
     foresee fuzz_* inferred meter* models numba* opencl* peers pool* probes profiles prove ranking repair report* rig \
     shares* simulate* statistics steady sweep tuning units worth*
 BUT_ONCE := $(foreach name,$(ONCE),--ignore-glob='*/test_$(name).py')
@@ -48,6 +48,8 @@ check: $(VENV)/.dev  ## formatting, lint, types, floors, C warnings
 
 # A venv of its own, editable but without rebuild-on-import: no compiler may run under the preload.
 # PYTHONMALLOC: each Python object, and with it each cffi buffer, gets red zones of its own.
+# Commands run the same C in processes of their own, which are slow to start under the preload.
+BUT_COMMANDS := $(foreach name,cli exchange interrupt restore,--ignore-glob='*/test_$(name).py')
 SANITIZE  := build/sanitize
 SANITIZED  = LD_PRELOAD="$$(realpath "$$(gcc -print-file-name=libasan.so)")" PYTHONMALLOC=malloc \
     ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(SANITIZE)/venv/bin/python
@@ -59,7 +61,7 @@ sanitize:  ## the tests with C built to stop at out-of-bounds access and undefin
 	    -C editable.rebuild=false -C build-dir=$(SANITIZE)/cmake -C cmake.define.HWKIT_SANITIZE=ON
 	$(SANITIZED) -c 'import hwkit.hashers._native as n; assert b"__asan" in open(n.__file__, "rb").read()'
 	@# --capture=sys: the sanitizer writes its report past sys.stderr.
-	$(SANITIZED) $(PYTEST) --capture=sys $(BUT_ONCE)
+	$(SANITIZED) $(PYTEST) --capture=sys $(BUT_ONCE) $(BUT_COMMANDS)
 
 soak: $(VENV)/.test  ## what takes long: exhaustive tests, then make bench and make test in a bare Debian
 	$(BIN)/python -m pytest tests -m soak

@@ -42,6 +42,6 @@ def command(place: str | None, *, forget: bool, as_json: bool) -> None:
     if as_json:
         print_json({"miners": document})
     elif not document:
-        click.echo("No miner waits for its own pools.")
+        click.echo(f"{f'{plain(place)}: n' if place else 'N'}othing waits to be given back.")
     if any(each["fault"] is not None for each in document):
         sys.exit(DeviceFault.exit_code)

@@ -34,7 +34,7 @@ from hwkit.cli.options import (
     version_rolling_option,
 )
 from hwkit.cli.restoring import by_hand, manual_option, restored
-from hwkit.errors import HwkitError, PlanError
+from hwkit.errors import HwkitError
 from hwkit.harness.plan import Plan, fraction, seconds
 from hwkit.protocols import Basis
 from hwkit.units import plain, show
@@ -135,15 +135,14 @@ def command(
         {"inlet_c": inlet, "mains_v": mains},
         partial(find_hashers, threads=threads, affinity=affinity),
     )
-    of_meters = {
-        "--idle": idle_s is not None,
-        "--expect": expect is not None,
-        "--confirm": confirm,
-        "--no-corrections": no_corrections,
-    }
-    for option, is_given in of_meters.items():
-        if is_given and not bench.meters:
-            raise PlanError(f"{option} is of runs with a meter: add --meter ADDRESS")
+    bench.refuse_unmetered(
+        {
+            "--idle": idle_s is not None,
+            "--expect": expect is not None,
+            "--confirm": confirm,
+            "--no-corrections": no_corrections,
+        }
+    )
     given = {
         "seed": seed,
         "challenge": challenge,
@@ -192,13 +191,14 @@ def command(
         for hasher in hashers:
             _say_picked(hasher.spec)
         session = Session(plan, hashers, records, stop, metering=metering, setup=setup)
-        with restored(hashers) as faults, Live(session) as live:
-            session.run(live.tick)
-    kept = [records.get(entry.run.id) for entry in session.entries if entry.run]
+        with restored(hashers) as faults:
+            with Live(session) as live:
+                session.run(live.tick)
+            kept = [records.get(entry.run.id) for entry in session.entries if entry.run]
+            if not as_json:  # before a miner that has died is waited for
+                results(session, kept, store)
     if as_json:
         print_json(_document(session, [record.to_json() for record in kept]))
-    else:
-        results(session, kept, store)
     sys.exit(exit_code(session.entries) or max((each.exit_code for each in faults), default=0))
 
 

@@ -22,7 +22,7 @@ from hwkit.harness.wiring import Wiring
 from hwkit.protocols import Basis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hwkit.harness.metering import Metering
     from hwkit.harness.plan import Plan
@@ -82,6 +82,12 @@ class Bench:
             raise PlanError(f"a meter is named twice: {twice[0]}")
         conditions |= {name: _typed(text) for name, text in said.items() if text is not None}
         self.surroundings = surroundings(conditions, lambda each: find_meters([each]))
+
+    def refuse_unmetered(self, options: Mapping[str, bool]) -> None:
+        """Raise PlanError for an option that was given, is of meters, and finds none."""
+        for option, given in options.items():
+            if given and not self.meters:
+                raise PlanError(f"{option} is of runs with a meter: add --meter ADDRESS")
 
     @property
     def names(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 manual_option = click.option(
     "--manual", is_flag=True, help="Say what to set miners' pools to, and wait for you to do it."
 )
-SLOW = "a stock miner may need minutes; Ctrl-C again leaves it for `hwkit asic restore`"
+SLOW = (
+    "a stock miner may need minutes, and one that is gone is tried for as long; "
+    "Ctrl-C again leaves it for `hwkit asic restore`"
+)
 
 
 def by_hand(addresses: Sequence[str]) -> tuple[str, ...]:
@@ -59,4 +62,5 @@ def restored(hashers: Sequence[Hasher]) -> Iterator[list[HwkitError]]:
 
 
 def _say(line: str) -> None:
-    click.echo(plain(line), err=True)
+    with suppress(OSError):  # nobody listens any more: that is no reason to give nothing back
+        click.echo(plain(line), err=True)

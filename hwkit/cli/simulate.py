@@ -129,10 +129,10 @@ def throttle(text: str) -> tuple[float, float]:
     metavar="AFTER:F",
     help="From then on hash at F of its rate, and say so: 60s:0.5",
 )
-@click.option("--tuning", callback=read_with(moment), metavar="S", help="Tune itself at first.")
-@click.option("--reboot-at", callback=read_with(moment), metavar="S", help="Reboot once, then.")
+@click.option("--tuning", callback=read_with(moment), metavar="TIME", help="Tune itself at first.")
+@click.option("--reboot-at", callback=read_with(moment), metavar="TIME", help="Reboot once, then.")
 @click.option(
-    "--reboot-takes", default="3s", callback=read_with(moment), metavar="S", show_default=True
+    "--reboot-takes", default="3s", callback=read_with(moment), metavar="TIME", show_default=True
 )
 @click.option("--reboot-on-pool-change", is_flag=True, help="As Antminers do.")
 @click.option(
@@ -151,7 +151,7 @@ def throttle(text: str) -> tuple[float, float]:
 @click.option("--verbose", is_flag=True, help="Tell on stderr what it does.")
 @json_option
 def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN401
-    r"""Simulate a miner: it speaks a real one's API, and really hashes over Stratum.
+    """Simulate a miner: it speaks a real one's API, and really hashes over Stratum.
 
     It needs no hardware, and is to hwkit what a miner is: `hwkit asic show 127.0.0.1`.
 
@@ -165,9 +165,13 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
     An Antminer, whose pools are changed by its web page (user root, password simulated), and which
     then is gone for 20 s:
         hwkit simulate --dialect bitmain --web-port 8080 --reboot-takes 20s
-    """
+    """  # noqa: D301 - click's mark of what is not to be wrapped
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
+    dialect = Dialect.named(given["dialect"])
+    if given["power"] is not None and not dialect.tells_power:
+        telling = ", ".join(name for name in names() if Dialect.named(name).tells_power)
+        raise PlanError(f"--power: a {dialect.name} miner tells none; of those that do: {telling}")
     [rate_h_s] = given["rate_h_s"]
     behaviour = Behaviour(
         rate_h_s=rate_h_s,
@@ -198,7 +202,7 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
         if not pools and given["state"] is None:
             pools = [stack.enter_context(_pool_of_its_own(rate_h_s))]
         miner = Miner(
-            Dialect.named(given["dialect"]),
+            dialect,
             behaviour,
             Pools(pools, given["state"], forgets=given["forget"]),
             kernel,

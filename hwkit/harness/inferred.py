@@ -204,6 +204,7 @@ def _oddities(windows: Sequence[Window], delivered: Delivered, time_s: float) ->
     if sliced is not None and sliced.p < UNLIKELY:
         found.append(caveats.Dispersed(sliced.index, sliced.p, sliced.slice_s))
     gaps, silence = _silences(windows, delivered, time_s)
+    drift = [] if silence else _drift(windows, time_s)  # one that fell silent did not drift
     bursts, batched = _bursts(delivered, time_s)
     told = {
         "dispersion": sliced and sliced.to_json(),
@@ -211,7 +212,7 @@ def _oddities(windows: Sequence[Window], delivered: Delivered, time_s: float) ->
         "gaps": gaps,
         "bursts": bursts,
     }
-    return Inferred({}, (*found, *silence, *batched, *_drift(windows, time_s)), told)
+    return Inferred({}, (*found, *silence, *batched, *drift), told)
 
 
 def _counters(delivered: Delivered) -> dict[str, float]:

@@ -192,7 +192,7 @@ class Batched(Caveat):
 
     share: float  # that come right after another one
     by_chance: float
-    advice = "a proxy or its network holds them back: the rate stands, more of them get stale"
+    advice = "held back by it, by a proxy, the network or a busy host: the rate stands"
 
     @property
     def finding(self) -> str:

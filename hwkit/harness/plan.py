@@ -22,6 +22,7 @@ TURN_COST_S = 0.08  # starting, reporting once before the window opens, auditing
 USUAL_SPREAD = 0.03  # of windows on a machine that does other things too
 FED_EXTRANONCE2 = 4  # bytes: some miners work with no other size (docs/stratum-quirks.md)
 NONCES_ONLY, VERSION_ROLLING = "nonces only", "version rolling"  # unlike work, so never ranked
+MINERS_CHOICE = "as the miner rolls"  # of one that is fed or watched: what it rolls is its own
 _UNITS_S = {"ms": 0.001, "s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -20,6 +20,7 @@ from hwkit.harness.entry import CALIBRATION, Entry
 from hwkit.harness.figures import wall_rate
 from hwkit.harness.host import host_facts, host_identity, place
 from hwkit.harness.metered import Unit, lanes, units
+from hwkit.harness.plan import MINERS_CHOICE
 from hwkit.harness.setup import Setup
 from hwkit.harness.turn import run_windows, take_turn
 from hwkit.harness.wiring import Wiring
@@ -291,7 +292,7 @@ class Session:
                     if isinstance(entry.hasher, KernelHasher) and spec.resource == cpu.RESOURCE
                     else {}
                 ),
-                "work": self.plan.work,
+                "work": self.plan.work if entry.counts else MINERS_CHOICE,
                 "details": dict(spec.details),
             },
             "proof": entry.proof.to_json() if entry.proof else None,

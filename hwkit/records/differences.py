@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hwkit.errors import PlanError
-from hwkit.harness.plan import NONCES_ONLY, VERSION_ROLLING
+from hwkit.harness.plan import MINERS_CHOICE, NONCES_ONLY, VERSION_ROLLING
 
 # What a reader of a comparison must see first, in this order.
 PLACES: dict[str, tuple[str | int, ...]] = {
@@ -53,6 +53,8 @@ def work_of(document: dict[str, Any]) -> str:
     Three places say it, and verify holds them to be one. Version rolling in any of them counts:
     nobody would say it of a scan of nonces.
     """
+    if _at(document, ("device", "work")) == MINERS_CHOICE:
+        return MINERS_CHOICE
     said = (
         _at(document, ("device", "work")) == VERSION_ROLLING,
         _at(document, ("plan", "version_rolling")),

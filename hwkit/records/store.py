@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from platformdirs import user_data_path
 
 from hwkit.errors import RecordError
-from hwkit.harness.plan import NONCES_ONLY, VERSION_ROLLING
+from hwkit.harness.plan import MINERS_CHOICE, NONCES_ONLY, VERSION_ROLLING
+from hwkit.protocols import Basis
 from hwkit.records import owner, tables
 from hwkit.records.record import Chunk, Record, canonical, parse, summary_of
 from hwkit.records.run import StoredRun
@@ -237,6 +238,8 @@ def _state(row: AnyRow) -> str:
 
 
 def _work(row: AnyRow) -> str:
+    if row.basis != Basis.COUNTED:
+        return MINERS_CHOICE
     return VERSION_ROLLING if row.rolled else NONCES_ONLY
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import HwkitError, RecordError
 from hwkit.harness.figures import share_count_fault
-from hwkit.harness.plan import NONCES_ONLY, Plan
+from hwkit.harness.plan import MINERS_CHOICE, NONCES_ONLY, Plan
 from hwkit.protocols import Basis
 from hwkit.records.record import NewerRecord, canonical, sha256
 from hwkit.records.shape import is_number
@@ -316,7 +316,7 @@ def _job(record: Record) -> str:
     if plan.job(job.ntime, job.target, document.get("entry", 0), basis).roll(job.serial) != job:
         raise RecordError("the job is not the one that the plan's seed makes")
     work = document["device"].get("work", NONCES_ONLY)
-    if work != plan.work:
+    if work != (plan.work if basis is Basis.COUNTED else MINERS_CHOICE):
         raise RecordError(f"the device's work, {work}, is not the plan's, {plan.work}")
     if document["proof"] is not None and document["proof"]["verdict"] != "PASS":
         raise RecordError("the kernel was not proven")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from hwkit.harness.plan import beside, percent
+from hwkit.harness.plan import VERSION_ROLLING, beside, percent
 from hwkit.protocols import Basis
 from hwkit.report.block import energy_rows
 from hwkit.report.delivered import delivered_rows
@@ -210,7 +210,7 @@ def _columns(records: Sequence[Record], width: int) -> dict[str, list[str]]:
     shown = {name: [cell(record) for record in records] for name, cell in COLUMNS.items()}
     if all(record.document["state"] == "complete" for record in records):
         shown.pop("state", None)
-    if not any(beside(record.work) for record in records):
+    if VERSION_ROLLING not in {record.work for record in records}:
         shown.pop("work", None)
     if not any(map(_basis, records)):
         del shown["basis"]

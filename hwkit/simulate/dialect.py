@@ -37,6 +37,11 @@ class Dialect:
             raise PlanError(f"dialect {name!r}: there are {', '.join(names())}")
         return cls(name, _read(name))
 
+    @property
+    def tells_power(self) -> bool:
+        """Does a miner of this make say what it draws?"""
+        return "%(power" in json.dumps(self.words, default=str)
+
     def say(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - any TOML value
         """Return what its file says of something."""
         return self.words.get(key, default)

@@ -151,7 +151,7 @@ def hwkit(path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=240,
             env={**os.environ, "COLUMNS": "200"},
             **options,
         )

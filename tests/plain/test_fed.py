@@ -353,12 +353,22 @@ def test_a_watched_miner_that_is_gone(find, miner, monkeypatch):
     monkeypatch.setattr(watched, "LOST_S", 0.5)
     hasher = find(f"asic-api:127.0.0.1:{miner.port}")
     miner.close()
-    with pytest.raises(DeviceLost, match="no answer"), reports(hasher) as run:
+    with pytest.raises(DeviceLost, match="refused"), reports(hasher) as run:
         until(run, lambda _: False)
 
 
-def test_a_watched_miner_that_does_not_count(find, miner, monkeypatch):
+def test_a_watched_miner_that_keeps_no_count_is_taken_at_its_rates(find, miner, monkeypatch):
     monkeypatch.setattr(miner, "summary", lambda: [{"MHS av": 1.0}])
     hasher = find(f"asic-api:127.0.0.1:{miner.port}")
-    with pytest.raises(ProtocolError, match="how much it has hashed"), reports(hasher) as run:
+    began = time.monotonic()
+    with reports(hasher) as run:
+        seen = until(run, lambda seen: sum(each.hashes or 0 for each in seen) >= 10**6)
+    hashes = sum(each.hashes or 0 for each in seen)
+    assert 10**6 <= hashes <= 1e6 * (time.monotonic() - began + 1)
+
+
+def test_a_watched_miner_that_tells_nothing_of_its_hashes(find, miner, monkeypatch):
+    monkeypatch.setattr(miner, "summary", lambda: [{"Elapsed": 1}])
+    hasher = find(f"asic-api:127.0.0.1:{miner.port}")
+    with pytest.raises(ProtocolError, match="nor how fast"), reports(hasher) as run:
         until(run, lambda _: False)

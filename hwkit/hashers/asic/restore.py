@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from platformdirs import user_state_path
 
-from hwkit.errors import NotPermitted, PlanError, RecordError
+from hwkit.errors import NotPermitted, RecordError
 from hwkit.hashers.asic.pools import Bench
 
 if TYPE_CHECKING:
@@ -117,18 +117,8 @@ def folder() -> Path:
 
 
 def find(place: str | None) -> list[Pending]:
-    """Return what is kept of the miner at HOST or HOST:PORT, or of all.
-
-    Raises PlanError where nothing is kept of that one.
-    """
-    kept = pending()
-    if place is None:
-        return kept
-    named = [each for each in kept if place in {each.host, each.place}]
-    if not named:
-        there = ", ".join(each.place for each in kept) or "no miner"
-        raise PlanError(f"{place}: nothing is kept of it; waiting for its own pools: {there}")
-    return named
+    """Return what is kept of the miner at HOST or HOST:PORT, or of all."""
+    return [each for each in pending() if place in {None, each.host, each.place}]
 
 
 def _read(path: Path) -> Pending:
@@ -160,7 +150,9 @@ def _lock(file: IO[str], path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise NotPermitted(path.stem, "another hwkit feeds it right now: end that first") from None
+        host, _, port = path.stem.rpartition("_")
+        place = f"{unquote(host)}:{port}"
+        raise NotPermitted(place, "another hwkit feeds it right now: end that first") from None
 
 
 def _sync(path: Path) -> None:

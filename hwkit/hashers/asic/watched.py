@@ -1,5 +1,7 @@
 """WatchedMiner: a miner on somebody else's pool, and what it says that it hashes: no proof.
 
+By its own count of hashes; of one that keeps none, by the rates that it names.
+
 Addresses: asic-api:HOST[:PORT], PORT being that of its API; ?web=PORT of its pages.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from hwkit.errors import DeviceLost, ProtocolError
+from hwkit.errors import DeviceLost, NoDevice, ProtocolError
 from hwkit.hashers.asic.asking import Ports
 from hwkit.hashers.asic.claims import Claims
 from hwkit.protocols import Basis, HasherSpec, Progress
@@ -58,13 +60,15 @@ class WatchedMiner:
         claims = Claims(self._host, self._ports, INTERVAL_S)
         claims.begin()
         counted = _Counted()
-        heard = time.monotonic()
+        heard, answered = time.monotonic(), False
         try:
             while True:
                 ended = stop.is_set()
                 told = claims.take()
                 if told:
-                    heard = time.monotonic()
+                    heard, answered = time.monotonic(), True
+                elif not answered and isinstance(claims.fault, NoDevice):
+                    raise DeviceLost(str(claims.fault)) from claims.fault  # it was never there
                 elif time.monotonic() - heard > LOST_S:
                     said = f"{self._spec.name}: no answer for {LOST_S:g} s: {claims.fault}"
                     raise DeviceLost(said) from claims.fault
@@ -82,12 +86,13 @@ class _Counted:
 
     def __init__(self) -> None:
         self._last: float | None = None
+        self._named: tuple[int, float] | None = None  # monotonic ns, H/s
 
     def since(self, told: Sequence[Probe], name: str) -> int:
-        """Return the rise. Raises ProtocolError where it was asked and has told no count."""
+        """Return the rise. Raises ProtocolError where it tells neither a count nor a rate."""
         totals = [each.value for each in told if each.name == "total_hashes"]
         if told and not totals and self._last is None:
-            raise ProtocolError(f"{name}: it does not tell how much it has hashed", b"")
+            return self._by_rates(told, name)
         risen = 0.0
         for total in totals:
             if total is None:
@@ -95,4 +100,16 @@ class _Counted:
             if self._last is not None:  # what it lost in a restart nobody knows
                 risen += max(total - self._last, 0.0)
             self._last = total
+        return round(risen)
+
+    def _by_rates(self, told: Sequence[Probe], name: str) -> int:
+        rates = [each for each in told if each.name == "claimed_hashrate_h_s" and each.value]
+        if not rates and self._named is None:
+            raise ProtocolError(f"{name}: it tells neither what it has hashed nor how fast", b"")
+        risen = 0.0
+        for each in rates:
+            if self._named is not None:
+                at, rate_h_s = self._named
+                risen += (each.at - at) / 1e9 * (rate_h_s + (each.value or 0.0)) / 2
+            self._named = each.at, each.value or 0.0
         return round(risen)

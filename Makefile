@@ -26,7 +26,7 @@ test: $(VENV)/.test  ## the tests that need no device, and those for the devices
 
 # Tests that neither run this C nor ask what a machine has: to run them once is enough.
 ONCE := aarch64 asic_command captures cgminer* child credentials cuda* dialects economics* efficiency energy fed* fields \
-    foresee fuzz_* inferred meter* models numba* opencl* peers pool* probes profiles prove ranking repair reported rig \
+    foresee fuzz_* inferred meter* models numba* opencl* peers pool* probes profiles prove ranking repair report* rig \
     shares* simulate* statistics steady sweep tuning units worth*
 BUT_ONCE := $(foreach name,$(ONCE),--ignore-glob='*/test_$(name).py')
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "records": "List, show, export and import records.",
     "models": "Nameplates, with tolerances and sources.",
     "worth": "What a machine is worth: a price, a verdict, its probability.",
+    "report": "A record as one page to print, hand on or post.",
     "verify": "Compute a record's figures again and re-hash every share.",
 }
 INTERRUPTED = 130

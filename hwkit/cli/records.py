@@ -104,7 +104,7 @@ def export(
         for line in lines():
             click.echo(line)
         return
-    _write_whole(output, lines())
+    write_whole(output, lines())
     if as_json:
         print_json({"exported": len(names), "output": str(output)})
 
@@ -157,7 +157,7 @@ def _store(url: str | None) -> Any:  # noqa: ANN401 - Store, imported on use
     return Store(url)
 
 
-def _write_whole(path: Path, lines: Iterable[str]) -> None:
+def write_whole(path: Path, lines: Iterable[str]) -> None:
     """Write a file that is there whole or not at all; a device or pipe is written to."""
     path = path.resolve()
     if path.exists() and not path.is_file():
@@ -175,7 +175,7 @@ def _write_whole(path: Path, lines: Iterable[str]) -> None:
 
 def _write(path: Path, lines: Iterable[str], shown: Path) -> None:
     try:
-        with path.open("w", encoding="ascii") as file:
+        with path.open("w", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in lines)
     except OSError as error:
         raise NotPermitted(str(shown), f"cannot be written: {error.strerror}") from error

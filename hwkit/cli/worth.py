@@ -22,15 +22,18 @@ from hwkit.cli.assumptions import (
 )
 from hwkit.cli.models import models_option, read_text
 from hwkit.cli.options import json_option, print_json, read_with, store_option
+from hwkit.cli.records import write_whole
 from hwkit.economics import handwritten, snapshot
 from hwkit.errors import NoDriver, NotPermitted, PlanError
 from hwkit.units import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hwkit.economics.futures import Terms
     from hwkit.economics.machine import Machine
+    from hwkit.economics.today import Today
+    from hwkit.economics.verdict import Verdict
 
 
 class Ranking(click.Group):
@@ -66,6 +69,12 @@ def command() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Hourly $/kWh or $/MWh as CSV: it runs in the hours that pay.",
 )
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write it as a page, too, with the fan of money and what matters most.",
+)
 @assumptions
 @grid_option
 @snapshot_option
@@ -77,6 +86,7 @@ def rank(
     price: float | None,
     file: Path | None,
     prices: Path | None,
+    page: Path | None,
     g_per_kwh: float,
     day_of: Path | None,
     own: Path | None,
@@ -109,6 +119,8 @@ def rank(
         else None
         for each in verdicts
     ]
+    if page is not None:
+        _write_page(page, verdicts, days, delays, terms)
     if as_json:
         rows = [
             verdict.to_json() | {"today": seen.to_json(), "costs_of_delay_usd": delay}
@@ -119,6 +131,18 @@ def rank(
     from hwkit.report import worth  # noqa: PLC0415
 
     worth.verdicts(verdicts, days, delays, terms)
+
+
+def _write_page(
+    path: Path,
+    verdicts: Sequence[Verdict],
+    days: Sequence[Today],
+    delays: Sequence[list[float] | None],
+    terms: Terms,
+) -> None:
+    from hwkit.report.html_worth import page  # noqa: PLC0415 - it draws
+
+    write_whole(path, [page(verdicts, days, delays, terms)])
 
 
 @command.command("fleet")

@@ -13,26 +13,16 @@ from hwkit.harness.plan import VERSION_ROLLING, beside, percent
 from hwkit.protocols import Basis
 from hwkit.report.block import energy_rows
 from hwkit.report.delivered import delivered_rows
-from hwkit.units import Figure, plain, show
+from hwkit.report.sheet import device_rows, place, shown
+from hwkit.units import Figure, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from hwkit.harness.entry import Entry
     from hwkit.harness.session import Session
     from hwkit.records import Record
 
-FIGURES = [
-    "efficiency",
-    "power",
-    "hashrate",
-    "hashrate_by_shares",
-    "hashrate_per_cpu_second",
-    "cycles_per_hash",
-]
-# Details that have a line of their own.
-OWN = {"lanes", "threads", "affinity", "device", "platform", "version", "driver"}
-LOPSIDED = 0.5  # from there on an interval of few shares is not about as far to both sides
 WIDTH = 100  # of tables that are not on a terminal
 
 
@@ -43,11 +33,11 @@ def results(session: Session, records: Sequence[Record], store: str | None) -> N
     """
     console = _console()
     documents = [record.document for record in records]
-    shown = _columns(records, console.width)
+    columns = _columns(records, console.width)
     table = Table(box=None, pad_edge=False)
-    for number, name in enumerate(shown):
+    for number, name in enumerate(columns):
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
-    for row in zip(*shown.values(), strict=True):
+    for row in zip(*columns.values(), strict=True):
         table.add_row(*map(plain, row))
     if records:
         console.print(table)
@@ -89,12 +79,12 @@ def record_card(record: Record) -> None:
     where = "" if pinned is None else f" on processors {pinned}"
     threads = "" if device["threads"] is None else f", {device['threads']} threads{where}"
     row("device", f"{device['name']}{threads}, {device['basis']}{work}")
-    for name, text in _device_rows(device["details"]):
+    for name, text in device_rows(device["details"]):
         row(name, text)
-    for name, figure in sorted(record.figures.items(), key=_place):
+    for name, figure in sorted(record.figures.items(), key=lambda pair: place(pair[0])):
         if name != "claim_gap":  # which has a line of its own, below
             basis = "" if name.endswith("power") else _basis(record)
-            row(name.replace("_", " "), f"{_shown(figure)}{_relative(figure)}{work}{basis}")
+            row(name.replace("_", " "), f"{shown(figure)}{_relative(figure)}{work}{basis}")
     counts, audit = document["counts"], document["audit"]
     row(
         _basis(record).removeprefix(", ") or "counted",
@@ -122,27 +112,11 @@ def record_card(record: Record) -> None:
     _caveats(console, [document])
 
 
-def _device_rows(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what a driver told of the device, and how its variant was chosen."""
-    told = [str(details[key]) for key in ("device", "platform", "driver") if key in details]
-    if told:
-        yield "driven as", ", ".join(told)
-    chosen = {k: v for k, v in details.items() if k not in OWN and not isinstance(v, dict | list)}
-    if told and chosen:
-        yield "variant", ", ".join(f"{key} {value}" for key, value in chosen.items())
-    tuned = details.get("tuned")
-    if isinstance(tuned, dict):
-        raced = [
-            f"{each['variant']} {show(each['value'], 'H/s')}" for each in tuned["measured_h_s"][:3]
-        ]
-        yield "tuned", f"{tuned['on']}: {'; '.join(raced)}"
-
-
 def _under_the_table(console: Console, records: Sequence[Record]) -> None:
     """Say which devices the addresses are, and what each J/TH stands on."""
     for record in records:
         device = record.document["device"]
-        for _, text in list(_device_rows(device["details"]))[:1]:
+        for _, text in list(device_rows(device["details"]))[:1]:
             console.print(plain(f"{device['name']}: {text}"), soft_wrap=True, highlight=False)
     for record in records:
         _result_block(console, record)
@@ -171,11 +145,6 @@ def _caveats(console: Console, documents: Sequence[dict[str, Any]]) -> None:
         console.print(plain(f"! {kind}. {devices}"), soft_wrap=True, highlight=False)
 
 
-def _place(pair: tuple[str, Figure]) -> int:
-    """Return where a figure stands on a card: those that we know of first."""
-    return FIGURES.index(pair[0]) if pair[0] in FIGURES else len(FIGURES)
-
-
 def _figure(name: str) -> Callable[[Record], str]:
     """Return the cell of a figure, its unit left out where the column names it."""
 
@@ -183,19 +152,9 @@ def _figure(name: str) -> Callable[[Record], str]:
         figure = record.figures.get(name)
         if figure is None:
             return "-"
-        return _shown(figure) if figure.scales else str(figure).removesuffix(f" {figure.unit}")
+        return shown(figure) if figure.scales else str(figure).removesuffix(f" {figure.unit}")
 
     return cell
-
-
-def _shown(figure: Figure) -> str:
-    """Show a figure; what nobody has an interval for, as what is claimed, without one."""
-    if not figure.U:
-        return show(figure.value, figure.unit)
-    if figure.relative < LOPSIDED or not figure.value:
-        return str(figure)
-    lo, hi = (show(bound, figure.unit) for bound in (figure.lo, figure.hi))
-    return f"{show(figure.value, figure.unit)} ({lo} to {hi})"
 
 
 def _relative(figure: Figure) -> str:

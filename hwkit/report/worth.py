@@ -45,7 +45,7 @@ def verdicts(
     rows = []
     for verdict in found:
         machine, price = verdict.machine, verdict.price
-        row = [machine.name, machine.origin, f"{machine.hashrate.value / 1e12:.4g}", _j_th(machine)]
+        row = [machine.name, machine.origin, f"{machine.hashrate.value / 1e12:.4g}", j_th(machine)]
         if price is not None and verdict.ahead_of_btc is not None and verdict.statement:
             spread = verdict.policies[terms.scenario.policy]
             months = verdict.statement.payback_months
@@ -63,10 +63,10 @@ def verdicts(
     console.print()
     for verdict, seen, delay in zip(found, days, delays, strict=True):
         console.print(plain(f"{verdict.machine.name}: {verdict.words}."), soft_wrap=True)
-        for line in _details(verdict, seen, delay):
+        for line in details(verdict, seen, delay):
             console.print(plain(f"  {line}"), soft_wrap=True)
     console.print()
-    for line in _assumed(terms):
+    for line in assumed(terms):
         console.print(plain(line), soft_wrap=True)
 
 
@@ -190,7 +190,8 @@ def uses(found: Iterable[Use]) -> None:
     console.print("Rental: of a board's power alone, and before its price.", soft_wrap=True)
 
 
-def _details(verdict: Verdict, seen: Today, delay: list[float] | None) -> Iterable[str]:
+def details(verdict: Verdict, seen: Today, delay: list[float] | None) -> Iterable[str]:
+    """Yield what stands below a verdict."""
     limit = seen.break_even_usd_per_kwh
     yield (
         f"today it earns ${seen.revenue_per_day:,.2f} a day, its power ${seen.power_per_day:,.2f}; "
@@ -202,14 +203,15 @@ def _details(verdict: Verdict, seen: Today, delay: list[float] | None) -> Iterab
         rate = statement.irr
         irr = rate.why if rate.rate is None else f"IRR {100 * rate.rate:.3g} %"
         each = "" if costs.per_btc is None else f"; all-in ${costs.per_btc:,.0f} a BTC"
-        yield f"expected path: NPV {_dollars(statement.npv)}, {irr}{each}"
+        yield f"expected path: NPV {dollars(statement.npv)}, {irr}{each}"
     if delay is not None:
-        late = ", ".join(_dollars(cost) for cost in delay)
+        late = ", ".join(dollars(cost) for cost in delay)
         yield f"delivered 1, 2, ... months later it is worth less by {late}"
     yield from verdict.machine.notes
 
 
-def _assumed(terms: Terms) -> Iterable[str]:
+def assumed(terms: Terms) -> Iterable[str]:
+    """Yield what all verdicts assume."""
     asked, known, tariff = terms.scenario, terms.snapshot, terms.tariff
     yield (
         f"Network of {known.day}: ${known.usd_per_btc:,.0f} a BTC, ${known.hashprice:.2f}/PH/day, "
@@ -231,7 +233,8 @@ def _assumed(terms: Terms) -> Iterable[str]:
     )
 
 
-def _dollars(value: float) -> str:
+def dollars(value: float) -> str:
+    """Show an amount: -$1,234."""
     return f"{'-' if value < 0 else ''}${abs(value):,.0f}"
 
 
@@ -239,7 +242,8 @@ def _percent(part: float) -> str:
     return f"{100 * part:.3g} %"
 
 
-def _j_th(machine: Machine) -> str:
+def j_th(machine: Machine) -> str:
+    """Show J/TH with its bounds."""
     figure = machine.efficiency_j_th
     return f"{figure.value:.1f} ({figure.lo:.1f}-{figure.hi:.1f})"
 

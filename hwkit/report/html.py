@@ -1,0 +1,64 @@
+"""A report as one HTML file: no script, nothing fetched, light and dark, phone and A4.
+
+All text is escaped by Jinja's autoescape, and what could reorder or hide it is shown as such; the
+page's content security policy lets nothing load or run, should anything slip through.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hwkit.errors import NoDriver
+from hwkit.units import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hwkit.economics.catalogue import Nameplate
+    from hwkit.records import Record
+    from hwkit.report.sheet import Sheet
+
+
+def record_page(
+    record: Record, sheet: Sheet, known: Sequence[Nameplate], model: str | None = None
+) -> str:
+    """Return the page of a record; its J/TH is held against `model` and others of those known.
+
+    Raises NoDriver where Jinja or Matplotlib is missing, RecordError for rows that are corrupt.
+    """
+    from hwkit.report.html_series import plotted  # noqa: PLC0415
+
+    need_plots()
+    from hwkit.report.html_plots import of_record  # noqa: PLC0415
+
+    return page("record.html", sheet=sheet, plots=of_record(plotted(record, known, model)))
+
+
+def page(template: str, **values: Any) -> str:  # noqa: ANN401 - what a template shows
+    """Fill a template; what is no markup of ours is escaped."""
+    import jinja2  # noqa: PLC0415 - on use
+    from markupsafe import Markup  # noqa: PLC0415
+
+    def printable(value: object) -> object:
+        return value if isinstance(value, Markup) else plain("" if value is None else value)
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hwkit.report"),
+        autoescape=True,
+        finalize=printable,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(values)
+
+
+def need_plots() -> None:
+    """Raise NoDriver where what draws is not installed."""
+    try:
+        import jinja2  # noqa: F401, PLC0415
+        import matplotlib as mpl  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise NoDriver(
+            "--html", "it needs Matplotlib and Jinja: pip install 'hwkit[report]'"
+        ) from error

@@ -264,6 +264,9 @@ def test_capture_keeps_what_it_says_and_not_who_it_is(hwkit, network, tmp_path):
     done = hwkit("asic", "capture", "127.0.4.1", *options, "--json", store=None)
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)["files"]) >= {"summary.json", "edevs.json", "pools.json"}
+    assert {tuple(each) for each in json.loads(done.stdout)["look_at"]} <= {
+        ("answer", "name", "value")
+    }
     told = read_capture(tmp_path / "copy")
     assert told.hashrate_h_s == read("whatsminer-v1").hashrate_h_s
     assert told.power_w == read("whatsminer-v1").power_w

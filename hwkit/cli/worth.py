@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -304,9 +305,5 @@ def _told(terms: Terms) -> dict[str, Any]:
 
 
 def _need_numpy() -> None:
-    try:
-        import numpy  # noqa: F401, ICN001, PLC0415
-    except ImportError as error:
-        raise NoDriver(
-            "worth", "it draws futures with numpy: pip install 'hwkit[economics]'"
-        ) from error
+    if find_spec("numpy") is None:
+        raise NoDriver("worth", "it draws futures with numpy: pip install 'hwkit[economics]'")

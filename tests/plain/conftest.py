@@ -167,6 +167,18 @@ def hwkit(path):
     return run
 
 
+def meter(*arguments, **options):
+    """Run `hwkit meter`."""
+    return subprocess.run(
+        [HWKIT, "meter", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
+
+
 @pytest.fixture
 def peer():
     """Return a function that puts a TCP server on loopback: `serve(stream)` has each connection."""

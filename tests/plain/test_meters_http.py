@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from meter_servers import Basic, Digest, Server
+from web_server import Basic, Digest, Server
 
 from hwkit import plugins
 from hwkit.errors import (

@@ -15,7 +15,11 @@ from platformdirs import user_data_path
 from hwkit.cli.models import known_models, read_text
 from hwkit.cli.options import read_with
 from hwkit.economics import alternatives, handwritten, snapshot
+from hwkit.economics.catalogue import ASSUMED_HASHRATE, ASSUMED_POWER, find, matching
+from hwkit.economics.machine import Machine
+from hwkit.economics.scenario import Scenario, payments, read_scenario
 from hwkit.errors import PlanError
+from hwkit.report.sheet import model_of
 from hwkit.units import plain
 
 if TYPE_CHECKING:
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
 
     from hwkit.economics.catalogue import Nameplate
     from hwkit.economics.futures import Terms
-    from hwkit.economics.machine import Machine
     from hwkit.economics.snapshot import Snapshot
     from hwkit.evaluate.units import Named
 
@@ -66,13 +69,6 @@ def whole(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise PlanError(f"{text!r} is no whole number")
     return int(text)
-
-
-def payments(text: str) -> tuple[tuple[float, int], ...]:
-    """Read how a price is paid. Raises PlanError."""
-    from hwkit.economics.scenario import payments as read  # noqa: PLC0415
-
-    return read(text)
 
 
 def hashrate(text: str) -> float:
@@ -149,15 +145,13 @@ def finder(
 
     Of `this_unit` no spread between units is assumed: it is the one that is bought.
     """
-    from hwkit.economics.catalogue import find  # noqa: PLC0415
-    from hwkit.economics.machine import Machine  # noqa: PLC0415
 
     def machine(name: str) -> Machine:
         known = known_models(own)
         if not MEASURED.fullmatch(name):
             return Machine.of_nameplate(find(name, known))
-        from hwkit.evaluate import units  # noqa: PLC0415
-        from hwkit.records import Store  # noqa: PLC0415 - SQLAlchemy takes its time
+        from hwkit.evaluate import units  # noqa: PLC0415 - SQLAlchemy takes its time
+        from hwkit.records import Store  # noqa: PLC0415 - so here
 
         found = units.units_of(name.split(","), store, Store(store))
         if this_unit and len(found) > 1:
@@ -172,9 +166,6 @@ def finder(
 
 def _tolerances(unit: Named, known: Sequence[Nameplate]) -> tuple[float, float]:
     """Return the widest tolerances of the model that a unit was sold as, or says it is."""
-    from hwkit.economics.catalogue import ASSUMED_HASHRATE, ASSUMED_POWER, matching  # noqa: PLC0415
-    from hwkit.report.sheet import model_of  # noqa: PLC0415
-
     model = unit.model or model_of(unit.record)
     stated = [plate.tolerances for plate in matching(model, known)] if model else []
     rates, powers = zip(*stated, strict=True) if stated else ((ASSUMED_HASHRATE,), (ASSUMED_POWER,))
@@ -184,9 +175,8 @@ def _tolerances(unit: Named, known: Sequence[Nameplate]) -> tuple[float, float]:
 def terms_of(
     file: Path | None, prices: Path | None, given: dict[str, Any], known: Snapshot
 ) -> Terms:
-    from hwkit.economics.futures import Terms  # noqa: PLC0415
-    from hwkit.economics.scenario import Scenario, read_scenario  # noqa: PLC0415
-    from hwkit.economics.tariff import LARGEST, Tariff, read_prices  # noqa: PLC0415
+    from hwkit.economics.futures import Terms  # noqa: PLC0415 - numpy
+    from hwkit.economics.tariff import LARGEST, Tariff, read_prices  # noqa: PLC0415 - numpy
 
     said = {name: value for name, value in given.items() if value is not None}
     if file is not None:

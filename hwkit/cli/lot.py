@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwkit.cli.options import json_option, print_json, read_with, store_option
+from hwkit.evaluate import lot
+from hwkit.evaluate.units import FIGURES, measured, units_of
+from hwkit.harness.plan import fraction, percent
+from hwkit.records import Store
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
@@ -22,8 +26,6 @@ PICKED = {
 
 
 def _fraction(text: str) -> float:
-    from hwkit.harness.plan import fraction  # noqa: PLC0415
-
     return fraction(text)
 
 
@@ -63,10 +65,6 @@ def command(
     may be bad. A unit is bad that failed; one that is INCONCLUSIVE was not shown to be good, and is
     counted with them. Below 3 units it is about this unit, not this model.
     """
-    from hwkit.evaluate import lot  # noqa: PLC0415 - after --help, which is quick
-    from hwkit.evaluate.units import FIGURES, measured, units_of  # noqa: PLC0415
-    from hwkit.records import Store  # noqa: PLC0415
-
     found = units_of(ids, store, Store(store))
     names = [unit.record.id for unit in found]
     verdicts = [unit.verdict for unit in found if unit.verdict is not None]
@@ -102,9 +100,6 @@ def command(
 
 
 def _lines(document: dict[str, Any], figures: dict[str, Spread], n: int) -> list[str]:
-    from hwkit.evaluate import lot  # noqa: PLC0415
-    from hwkit.harness.plan import percent  # noqa: PLC0415
-
     this = f"This unit, not this model: {n} measured, and a model takes {lot.FEWEST} at least."
     said = [this] if n < lot.FEWEST else []
     said.append(f"{n} unit{'s' * (n > 1)}, {PICKED[document['picked']]}.")

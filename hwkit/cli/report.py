@@ -11,7 +11,14 @@ import click
 from hwkit.cli.models import known_models, models_option, read_text
 from hwkit.cli.options import store_option
 from hwkit.cli.records import write_whole
+from hwkit.economics import catalogue
 from hwkit.errors import HwkitError, PlanError, RecordError
+from hwkit.evaluate import state
+from hwkit.records import Store
+from hwkit.report import evaluation
+from hwkit.report.html import evaluation_page, record_page
+from hwkit.report.markdown import markdown
+from hwkit.report.sheet import sheet_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,15 +56,11 @@ def command(
 
     hwkit report last -o report.html
     """
-    from hwkit.economics import catalogue  # noqa: PLC0415
-    from hwkit.evaluate.state import is_evaluation  # noqa: PLC0415
-    from hwkit.records import Store  # noqa: PLC0415 - SQLAlchemy takes its time
-
     known = known_models(own)
     if model is not None and not catalogue.matching(model, known):
         raise PlanError(f"no model has {model!r} in its name; hwkit models lists all of them")
     try:
-        if is_evaluation(id_):
+        if state.is_evaluation(id_):
             if evaluated is not None:
                 raise PlanError(f"{id_} is an evaluation: --evaluation is for a record's report")
             text = _of_evaluation(id_, store, form or "html", known, model)
@@ -68,7 +71,7 @@ def command(
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # Anybody may have written it.
         why = f"{type(error).__name__}: {error}"
-        advice = "" if is_evaluation(id_) else f": hwkit verify {id_}"
+        advice = "" if state.is_evaluation(id_) else f": hwkit verify {id_}"
         raise RecordError(f"{id_} is misshapen ({why}){advice}") from error
     if output is None:
         click.echo(text)
@@ -79,17 +82,11 @@ def command(
 def _of_evaluation(
     name: str, store: str | None, form: str, known: Sequence[Nameplate], model: str | None
 ) -> str:
-    from hwkit.evaluate import state  # noqa: PLC0415
-    from hwkit.records import Store  # noqa: PLC0415
-    from hwkit.report import evaluation  # noqa: PLC0415
-
     document = state.read(store, name).document
     taken = evaluation.records_of(document, Store(store).get)
     sheet = evaluation.sheet_of_evaluation(document, taken)
     if form != "html":
         return _in_words(sheet, form)
-    from hwkit.report.html import evaluation_page  # noqa: PLC0415
-
     return evaluation_page(document, taken, sheet, known, model)
 
 
@@ -100,9 +97,6 @@ def _of_record(
     model: str | None,
     evaluated: Path | None,
 ) -> str:
-    from hwkit.report import evaluation  # noqa: PLC0415
-    from hwkit.report.sheet import sheet_of  # noqa: PLC0415
-
     verdict = None
     if evaluated is not None:
         text = read_text(evaluated, evaluation.LARGEST)
@@ -114,14 +108,10 @@ def _of_record(
     sheet = sheet_of(record, verdict)
     if form != "html":
         return _in_words(sheet, form)
-    from hwkit.report.html import record_page  # noqa: PLC0415
-
     return record_page(record, sheet, known, model)
 
 
 def _in_words(sheet: Sheet, form: str) -> str:
     if form == "json":
         return json.dumps(sheet.to_json(), indent=2, allow_nan=False)
-    from hwkit.report.markdown import markdown  # noqa: PLC0415
-
     return markdown(sheet)

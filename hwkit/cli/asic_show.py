@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from hwkit.cli.options import json_option, print_json
+from hwkit.hashers.asic import captures
+from hwkit.hashers.asic.asking import Miner, Ports
+from hwkit.plugins import Address
+from hwkit.report import miner as shown
 from hwkit.units import plain
+from hwkit.wire.tcp import endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
-
-    from hwkit.hashers.asic.asking import Miner
 
     F = TypeVar("F", bound=Callable[..., object])
 
@@ -58,8 +61,6 @@ def show(
         for name, reply in miner.answers.items():
             click.echo(f"{name}: {plain(_text(reply.raw))}")
         return
-    from hwkit.report import miner as shown  # noqa: PLC0415
-
     for line in shown.lines(telemetry):
         click.echo(plain(line))
 
@@ -88,8 +89,6 @@ def capture(
     What names people and places (MAC, serial, addresses, hosts, pools, users, passwords) is
     replaced, each by the same everywhere; look through it before you send it all the same.
     """
-    from hwkit.hashers.asic import captures  # noqa: PLC0415
-
     with _asked(host, api_port, http_port, whatsminer_port) as miner:
         telemetry = miner.read()
     model = telemetry.model.value if telemetry.model else telemetry.dialect
@@ -103,10 +102,6 @@ def capture(
 
 @contextmanager
 def _asked(host: str, api: int, http: int, whatsminer: int) -> Iterator[Miner]:
-    from hwkit.hashers.asic.asking import Miner, Ports  # noqa: PLC0415
-    from hwkit.plugins import Address  # noqa: PLC0415
-    from hwkit.wire.tcp import endpoint  # noqa: PLC0415
-
     name, port_of_api = endpoint(Address.parse(f"asic:{host}"), api)  # as bench has it
     miner = Miner(name, Ports(port_of_api, http, whatsminer))
     try:

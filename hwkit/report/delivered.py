@@ -146,6 +146,10 @@ def _oddities(seen: dict[str, Any]) -> Iterator[tuple[str, str]]:
         gaps, bursts = seen["gaps"], seen["bursts"]
         at_once = f"{100 * bursts['share']:.2g} % at once"
         chance = f"{100 * bursts['by_chance']:.2g} % by chance"
+        if "pool_late" in bursts:
+            chance += (
+                f", where the pool was late itself {100 * bursts['pool_late']:.2g} % of the time"
+            )
         longest = f"{gaps['longest_s']:.3g} s at most, where {gaps['due']:.3g} shares were due"
         yield "gaps", f"{longest}; {at_once}, {chance}"
 

@@ -231,6 +231,8 @@ def test_its_answers_to_a_question_are_told_by_median_and_p95(timeline):
 
 def batched(timeline, *late):
     held = replace(timeline, move=lambda at: math.ceil(at * 8) / 8, events=late).infer()
+    line = dict(delivered_rows({"delivered": held.told, "figures": {}}))["gaps"]
+    assert ("late itself" in line) == bool(late)
     return held.told["bursts"], caveats.Batched in map(type, held.caveats)
 
 

@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import DeviceFault, Unavailable
@@ -18,7 +19,7 @@ from hwkit.hashers.asic.telemetry import COUNTERS, Power
 from hwkit.protocols import Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from hwkit.hashers.asic.telemetry import Telemetry, Value
 
@@ -58,7 +59,8 @@ class Claims:
         self._ports = ports
         self._interval_s = max(interval_s, LEAST_S)
         self._seen: deque[Probe] = deque()
-        self._settings: dict[str, Probe] = {}
+        self._settings: dict[str, Probe] = {}  # as they were told
+        self._seen_at: dict[str, int] = {}  # when each was last seen so
         self._asking = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -114,17 +116,23 @@ class Claims:
                 _probe(name, value, told.get(value.source.partition(" ")[0], now))
                 for name, value in _values(telemetry)
             ]
-            self._seen.extend(sorted(filter(self._is_new, found), key=lambda each: each.at))
+            self._seen.extend(sorted(self._worth_telling(found), key=lambda each: each.at))
 
-    def _is_new(self, probe: Probe) -> bool:
-        """Is it a reading, or a setting that is not as it was told before?"""
-        if probe.name not in SETTINGS:
-            return True
-        before = self._settings.get(probe.name)
-        if before is not None and _same(probe, before):
-            return False
-        self._settings[probe.name] = probe
-        return True
+    def _worth_telling(self, found: Iterable[Probe]) -> Iterator[Probe]:
+        """Yield readings, and settings that are new or not as told before.
+
+        Of those the old one is told again, as of when it was last seen: it changed since then.
+        """
+        for probe in found:
+            if probe.name in SETTINGS:
+                before = self._settings.get(probe.name)
+                seen_at, self._seen_at[probe.name] = self._seen_at.get(probe.name), probe.at
+                if before is not None and seen_at is not None:
+                    if _same(probe, before):
+                        continue
+                    yield replace(before, at=seen_at)
+                self._settings[probe.name] = probe
+            yield probe
 
 
 def _same(one: Probe, other: Probe) -> bool:

@@ -153,6 +153,7 @@ class FedMiner:
             if difficulty is not None:
                 self._pool.set_difficulty(difficulty)
             events += [event for event in taken if ours.has(event)]
+            events += self._pool.lateness.take()
         events += self._claims.take()
         events.sort(key=attrgetter("at"))
         good = (each for each in events if isinstance(each, Submission))

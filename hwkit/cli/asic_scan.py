@@ -14,6 +14,8 @@ from hwkit.errors import DeviceFault, NoDevice, NoDriver, PlanError, Unavailable
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
     from hwkit.hashers.asic.asking import Ports
 
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -82,7 +84,11 @@ def command(
         told = {"network": str(network), "addresses": len(hosts)}
         print_json(told | {"miners": found, "others": others})
     else:
-        click.echo(f"{len(found)} miners at {len(hosts)} addresses of {network}")
+        click.echo(f"{_many(found, 'miner')} at {_many(hosts, 'address', 'es')} of {network}")
+
+
+def _many(things: Sized, one: str, ending: str = "s") -> str:
+    return f"{len(things)} {one}{'' if len(things) == 1 else ending}"
 
 
 def _seen(host: str, ports: Ports, deadline_s: float) -> dict[str, Any] | None:

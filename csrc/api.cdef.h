@@ -47,9 +47,10 @@ int64_t hwk_scan_versions(const hwk_kernel *kernel, const uint8_t header[80],
 /* SHA-256 (FIPS 180-4) of any message, by the compression function that scans check hits with. */
 void hwk_sha256(const uint8_t *message, size_t length, uint8_t digest[32]);
 
-/* Runs `steps` multiplications each of which waits for the one before; returns the last product.
- * With the latency known, the time taken tells the core's clock. */
-uint64_t hwk_multiply_chain(uint64_t steps);
+/* Runs `steps` multiplications each of which waits for the one before, and returns the CPU time that
+ * they took this thread, in ns; 0 where there is no such clock. With the latency known, that tells
+ * the core's clock. Timed here: a caller may have to wait for a lock before it can look. */
+uint64_t hwk_multiply_chain_ns(uint64_t steps);
 
 /* Cycles from one of those multiplications to the next; 0 where it is not known. */
 uint32_t hwk_multiply_latency(void);

@@ -74,7 +74,7 @@ def cli(context: click.Context) -> None:
     if context.invoked_subcommand != "asic":  # which is about to see to them
         _announce_pending()
     if context.invoked_subcommand is None:
-        from hwkit.cli.devices import overview  # noqa: PLC0415
+        from hwkit.cli.devices import overview  # noqa: PLC0415 - all kinds of devices
 
         overview()
 
@@ -86,7 +86,7 @@ def _announce_pending() -> None:
     state = os.environ.get("HWKIT_STATE") or user_state_path("hwkit", appauthor=False)
     if not any(Path(state, "restore").glob("*.json")):  # as it is almost always
         return
-    from hwkit.hashers.asic import restore  # noqa: PLC0415
+    from hwkit.hashers.asic import restore  # noqa: PLC0415 - only where one waits
 
     try:
         waiting = ", ".join(each.place for each in restore.abandoned())

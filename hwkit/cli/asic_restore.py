@@ -8,6 +8,7 @@ import click
 
 from hwkit.cli.options import json_option, print_json
 from hwkit.errors import DeviceFault, HwkitError
+from hwkit.hashers.asic import restore, ways
 from hwkit.units import plain
 
 
@@ -21,8 +22,6 @@ def command(place: str | None, *, forget: bool, as_json: bool) -> None:
     What is kept of a miner stays until it has them: this may be repeated. A stock miner may need
     minutes for it.
     """
-    from hwkit.hashers.asic import restore, ways  # noqa: PLC0415 - only here
-
     document: list[dict[str, str | None]] = []
     for kept in restore.find(place):
         urls = ", ".join(plain(pool["url"]) for pool in kept.own["pools"])

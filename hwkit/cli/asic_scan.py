@@ -11,12 +11,11 @@ import click
 from hwkit.cli.asic_show import port_options
 from hwkit.cli.options import json_option, print_json, read_with
 from hwkit.errors import DeviceFault, NoDevice, NoDriver, PlanError, Unavailable
+from hwkit.hashers.asic.asking import Miner, Ports
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
     from collections.abc import Sized
-
-    from hwkit.hashers.asic.asking import Ports
 
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -60,8 +59,6 @@ def command(
 
     Each host gets one connection at a time. What answers as no miner does is told, too.
     """
-    from hwkit.hashers.asic.asking import Ports  # noqa: PLC0415
-
     count = network.num_addresses
     if count > (LARGEST_EVER if force else LARGEST):
         advice = "" if force else "; --force if that is meant"
@@ -93,8 +90,6 @@ def _many(things: Sized, one: str, ending: str = "s") -> str:
 
 def _seen(host: str, ports: Ports, deadline_s: float) -> dict[str, Any] | None:
     """Return what is there; why nobody can tell, where something is; None where nothing is."""
-    from hwkit.hashers.asic.asking import Miner  # noqa: PLC0415
-
     miner = Miner(host, ports, deadline_s=deadline_s)
     try:
         told = miner.read()

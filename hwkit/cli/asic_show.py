@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from hwkit.cli.options import json_option, print_json
+from hwkit.hashers.asic import captures
+from hwkit.hashers.asic.asking import Miner, Ports
+from hwkit.hashers.asic.vendors import AnyMiner
+from hwkit.plugins import Address
+from hwkit.report import miner as shown
 from hwkit.units import plain
+from hwkit.wire.tcp import endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
-
-    from hwkit.hashers.asic.asking import Miner
-    from hwkit.hashers.asic.vendors import AnyMiner
 
     F = TypeVar("F", bound=Callable[..., object])
 
@@ -71,8 +74,6 @@ def show(
         for name, reply in miner.answers.items():
             click.echo(f"{name}: {plain(_text(reply.raw))}")
         return
-    from hwkit.report import miner as shown  # noqa: PLC0415
-
     for line in shown.lines(telemetry):
         click.echo(plain(line))
 
@@ -101,8 +102,6 @@ def capture(
     What names people and places (MAC, serial, addresses, hosts, pools, users, passwords) is
     replaced, each by the same everywhere; look through it before you send it all the same.
     """
-    from hwkit.hashers.asic import captures  # noqa: PLC0415
-
     with _asked(host, api_port, http_port, whatsminer_port) as miner:
         telemetry = miner.read()
     model = telemetry.model.value if telemetry.model else telemetry.dialect
@@ -118,19 +117,9 @@ def capture(
 def _asked(
     host: str, api: int, http: int, whatsminer: int, *, vendors: bool = False
 ) -> Iterator[Miner | AnyMiner]:
-    from hwkit.hashers.asic.asking import Miner, Ports  # noqa: PLC0415
-    from hwkit.plugins import Address  # noqa: PLC0415
-    from hwkit.wire.tcp import endpoint  # noqa: PLC0415
-
     name, port_of_api = endpoint(Address.parse(f"asic:{host}"), api)  # as bench has it
     ports = Ports(port_of_api, http, whatsminer)
-    miner: Miner | AnyMiner
-    if vendors:
-        from hwkit.hashers.asic.vendors import AnyMiner  # noqa: PLC0415
-
-        miner = AnyMiner(name, ports)
-    else:
-        miner = Miner(name, ports)
+    miner = AnyMiner(name, ports) if vendors else Miner(name, ports)
     try:
         yield miner
     finally:

@@ -14,6 +14,9 @@ from platformdirs import user_data_path
 from hwkit.cli.models import known_models, read_text
 from hwkit.cli.options import read_with
 from hwkit.economics import alternatives, handwritten, snapshot
+from hwkit.economics.catalogue import find
+from hwkit.economics.machine import Machine
+from hwkit.economics.scenario import Scenario, payments, read_scenario
 from hwkit.errors import PlanError
 from hwkit.units import plain
 
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hwkit.economics.futures import Terms
-    from hwkit.economics.machine import Machine
     from hwkit.economics.snapshot import Snapshot
 
 RECORD = re.compile(r"last|\d{8}T\S*")  # the beginning of an id is enough of it
@@ -61,13 +63,6 @@ def whole(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise PlanError(f"{text!r} is no whole number")
     return int(text)
-
-
-def payments(text: str) -> tuple[tuple[float, int], ...]:
-    """Read how a price is paid. Raises PlanError."""
-    from hwkit.economics.scenario import payments as read  # noqa: PLC0415
-
-    return read(text)
 
 
 def hashrate(text: str) -> float:
@@ -139,8 +134,6 @@ grid_option = click.option(
 
 def finder(own: Path | None, store: str | None) -> Callable[[str], Machine]:
     """Return what makes a machine of a model's name or a record's id; the store opens if needed."""
-    from hwkit.economics.catalogue import find  # noqa: PLC0415
-    from hwkit.economics.machine import Machine  # noqa: PLC0415
 
     def machine(name: str) -> Machine:
         if RECORD.fullmatch(name):
@@ -155,9 +148,8 @@ def finder(own: Path | None, store: str | None) -> Callable[[str], Machine]:
 def terms_of(
     file: Path | None, prices: Path | None, given: dict[str, Any], known: Snapshot
 ) -> Terms:
-    from hwkit.economics.futures import Terms  # noqa: PLC0415
-    from hwkit.economics.scenario import Scenario, read_scenario  # noqa: PLC0415
-    from hwkit.economics.tariff import LARGEST, Tariff, read_prices  # noqa: PLC0415
+    from hwkit.economics.futures import Terms  # noqa: PLC0415 - numpy
+    from hwkit.economics.tariff import LARGEST, Tariff, read_prices  # noqa: PLC0415 - numpy
 
     said = {name: value for name, value in given.items() if value is not None}
     if file is not None:

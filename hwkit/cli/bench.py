@@ -36,7 +36,11 @@ from hwkit.cli.options import (
 from hwkit.cli.restoring import by_hand, manual_option, restored
 from hwkit.errors import HwkitError
 from hwkit.harness.plan import Plan, fraction, seconds
+from hwkit.harness.session import Session
 from hwkit.protocols import Basis
+from hwkit.records import Store
+from hwkit.report.live import Live
+from hwkit.report.terminal import results
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
@@ -44,7 +48,6 @@ if TYPE_CHECKING:
 
     from hwkit.harness.entry import Entry
     from hwkit.harness.foresee import Expected
-    from hwkit.harness.session import Session
     from hwkit.protocols import HasherSpec
 
 PATIENCE_S = 600.0  # for a precision that was asked for without a time
@@ -176,11 +179,6 @@ def command(
         else:
             click.echo("\n".join(lines))
         return
-    from hwkit.harness.session import Session  # noqa: PLC0415 - after --plan, which is quick
-    from hwkit.records import Store  # noqa: PLC0415
-    from hwkit.report.live import Live  # noqa: PLC0415
-    from hwkit.report.terminal import results  # noqa: PLC0415
-
     records = Store(store)
     with until_interrupted() as stop, ExitStack() as stack:
         click.echo("\n".join(lines), err=True)

@@ -26,7 +26,11 @@ from hwkit.cli.restoring import restored
 from hwkit.errors import PlanError
 from hwkit.harness.comparison import RUN_TO_RUN, Comparison, compare, in_blocks
 from hwkit.harness.plan import Plan, beside, fraction, percent, seconds
+from hwkit.harness.session import Session
 from hwkit.protocols import Basis
+from hwkit.records import Store
+from hwkit.records.differences import METERED, differences, refuse_unlike, unlike
+from hwkit.report.live import Live
 from hwkit.units import Figure, plain
 
 if TYPE_CHECKING:
@@ -34,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hwkit.harness.ranking import Ranking
-    from hwkit.harness.session import Session
     from hwkit.protocols import Hasher, Sink
     from hwkit.records import Record
 
@@ -100,9 +103,6 @@ def command(
     ranked: SAME, BETTER (less), WORSE or AMBIGUOUS. One meter sees both, so that its class cancels;
     what the one that waits draws is in both. Two records that have J/TH are ranked by it too.
     """
-    from hwkit.records import Store  # noqa: PLC0415
-    from hwkit.records.differences import differences, refuse_unlike, unlike  # noqa: PLC0415
-
     records = Store(store)
     live = [":" in name or name == "null" for name in (a, b)]
     if any(live) and not all(live):
@@ -161,8 +161,6 @@ def command(
 
 def _energetic(a: Record, b: Record, differing: dict[str, tuple[Any, Any]]) -> Ranking | None:
     """Rank two records by J/TH, where both have one of their own, seen at one boundary."""
-    from hwkit.records.differences import METERED  # noqa: PLC0415
-
     if METERED & differing.keys() or not all("efficiency" in each.figures for each in (a, b)):
         return None
     return ranking(
@@ -209,8 +207,6 @@ def _measure(
     hashers: list[Hasher],
     plan: Plan,
 ) -> Session:
-    from hwkit.report.live import Live  # noqa: PLC0415
-
     click.echo(plan.estimate([hasher.spec.name for hasher in hashers]), err=True)
     with until_interrupted() as stop:
         session = pair(plan, hashers, records, stop)
@@ -224,7 +220,6 @@ def pair(plan: Plan, hashers: Sequence[Hasher], sink: Sink, stop: threading.Even
 
     Each alone may be precise long before the ratio is.
     """
-    from hwkit.harness.session import Session  # noqa: PLC0415
 
     def enough(session: Session) -> bool:
         left, right = (entry.windows for entry in session.entries)

@@ -12,7 +12,9 @@ from hwkit.cli.options import print_json, until_interrupted
 from hwkit.cli.restoring import restored
 from hwkit.errors import PlanError
 from hwkit.harness.ranking import rank
+from hwkit.harness.session import Session
 from hwkit.harness.wiring import Wiring
+from hwkit.report.live import Live
 from hwkit.units import plain
 
 if TYPE_CHECKING:
@@ -38,9 +40,6 @@ def take_turns(bench: Bench, plan: Plan, turns: int, records: Store, *, confirme
 
     Raises PlanError for one that is not proven, and what a device failed of.
     """
-    from hwkit.harness.session import Session  # noqa: PLC0415
-    from hwkit.report.live import Live  # noqa: PLC0415
-
     if len(bench.hashers) != 2:
         names = ", ".join(hasher.spec.name for hasher in bench.hashers)
         raise PlanError(f"a comparison is of two devices, and these addresses name {names}")

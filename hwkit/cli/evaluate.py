@@ -25,17 +25,28 @@ from hwkit.cli.options import (
     until_interrupted,
 )
 from hwkit.cli.restoring import by_hand, manual_option, restored
+from hwkit.economics.catalogue import find
 from hwkit.errors import DeviceFault, HwkitError, NotPermitted, PlanError, WrongHash
+from hwkit.evaluate import schedule
+from hwkit.evaluate import state as states
+from hwkit.evaluate.lines import NEEDED, lines_of, unknown
+from hwkit.evaluate.outside import Person, Switch, internet
+from hwkit.evaluate.protocol import BLOCK, Protocol
+from hwkit.evaluate.run import WAITING, Interrupted, Runner, ordered, seen_of
+from hwkit.evaluate.spec import Spec
+from hwkit.evaluate.verdicts import Verdict, overall
+from hwkit.harness.plan import Plan
+from hwkit.harness.wiring import Wiring
 from hwkit.plugins import Address
 from hwkit.protocols import Restorable
+from hwkit.records import Store
+from hwkit.report.live import Live
 from hwkit.units import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from threading import Event
 
-    from hwkit.evaluate.protocol import Protocol
-    from hwkit.evaluate.spec import Spec
     from hwkit.evaluate.state import State
     from hwkit.harness.session import Session
     from hwkit.protocols import Hasher
@@ -106,8 +117,6 @@ def command(
 
     Exit codes: 0 PASS, 1 FAIL, 5 INCONCLUSIVE. What is interrupted goes on with --resume.
     """
-    from hwkit.evaluate import state as states  # noqa: PLC0415 - after --help, which is quick
-
     if resume is not None:
         if given["address"] or given["model"]:
             raise PlanError("--resume goes on with what was begun: give neither address nor --spec")
@@ -127,11 +136,6 @@ def command(
 
 def _document(given: dict[str, Any]) -> dict[str, Any]:
     """Return what an evaluation begins with."""
-    from hwkit.economics.catalogue import find  # noqa: PLC0415
-    from hwkit.evaluate.protocol import Protocol  # noqa: PLC0415
-    from hwkit.evaluate.run import WAITING  # noqa: PLC0415
-    from hwkit.evaluate.spec import Spec  # noqa: PLC0415
-
     protocol = Protocol.named(given["protocol_name"])
     plate = find(given["model"], known_models(given["own"]))
     if given["person"] and not sys.stdin.isatty():
@@ -157,12 +161,6 @@ def _document(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _evaluate(state: State, store: str | None, *, only_plan: bool, as_json: bool) -> None:
-    from hwkit.evaluate import schedule  # noqa: PLC0415
-    from hwkit.evaluate.outside import internet  # noqa: PLC0415
-    from hwkit.evaluate.protocol import BLOCK, Protocol  # noqa: PLC0415
-    from hwkit.evaluate.spec import Spec  # noqa: PLC0415
-    from hwkit.harness.plan import Plan  # noqa: PLC0415
-
     document, options = state.document, state.document["options"]
     spec, protocol = Spec.from_json(document["spec"]), Protocol.from_json(document["protocol"])
     bench = _bench(document["address"], options)
@@ -225,11 +223,6 @@ def _cannot(protocol: Protocol, options: dict[str, Any]) -> dict[str, str]:
 
 def _take(state: State, store: str | None, bench: Bench, spec: Spec, protocol: Protocol) -> bool:
     """Take the steps; return whether it was interrupted."""
-    from hwkit.evaluate.outside import Person, Switch  # noqa: PLC0415
-    from hwkit.evaluate.run import Interrupted, Runner, ordered  # noqa: PLC0415
-    from hwkit.harness.wiring import Wiring  # noqa: PLC0415
-    from hwkit.records import Store  # noqa: PLC0415
-
     options = state.document["options"]
     interrupted = False
     by_person: set[str] = set()
@@ -293,12 +286,6 @@ def _restored(stack: ExitStack, hasher: Hasher, state: State) -> tuple[Hasher, l
 
 def _judge(state: State, store: str | None, spec: Spec, protocol: Protocol) -> None:
     """Write lines and verdict into the evaluation, from its records alone."""
-    from hwkit.evaluate.lines import NEEDED, lines_of, unknown  # noqa: PLC0415
-    from hwkit.evaluate.protocol import BLOCK  # noqa: PLC0415
-    from hwkit.evaluate.run import seen_of  # noqa: PLC0415
-    from hwkit.evaluate.verdicts import Verdict, overall  # noqa: PLC0415
-    from hwkit.records import Store  # noqa: PLC0415
-
     document, records = state.document, Store(store)
     seen = seen_of(state, records)
     lines = lines_of(spec, protocol, seen, document["steps"], document.get("wrong"))
@@ -347,16 +334,12 @@ def _print(document: dict[str, Any]) -> None:
 
 @contextmanager
 def _follow(session: Session) -> Iterator[Callable[[], None]]:
-    from hwkit.report.live import Live  # noqa: PLC0415
-
     with Live(session) as live:
         yield live.tick
 
 
 def _ask(stop: Event, text: str) -> None:
     """Wait for Enter. Raises Interrupted where the user would rather have it end."""
-    from hwkit.evaluate.run import Interrupted  # noqa: PLC0415
-
     _say(text)
     while not select.select([sys.stdin], [], [], LOOK_S)[0]:
         if stop.is_set():

@@ -8,11 +8,17 @@ import click
 
 from hwkit.cli.options import json_option, print_json, read_with, store_option
 from hwkit.errors import PlanError
+from hwkit.evaluate import lot
+from hwkit.evaluate import state as states
+from hwkit.evaluate.lot import Unit
+from hwkit.evaluate.protocol import BLOCK
+from hwkit.harness.efficiency import SYSTEMATIC
+from hwkit.harness.plan import fraction, percent
+from hwkit.records import Store
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
-    from hwkit.evaluate.lot import Spread, Unit
-    from hwkit.records import Store
+    from hwkit.evaluate.lot import Spread
     from hwkit.records.record import Record
 
 FIGURES = {"hashrate": "H/s", "power": "W", "efficiency": "J/TH"}
@@ -26,8 +32,6 @@ PICKED = {
 
 
 def _fraction(text: str) -> float:
-    from hwkit.harness.plan import fraction  # noqa: PLC0415
-
     return fraction(text)
 
 
@@ -67,9 +71,6 @@ def command(
     may be bad. A unit is bad that failed; one that is INCONCLUSIVE was not shown to be good, and is
     counted with them. Below 3 units it is about this unit, not this model.
     """
-    from hwkit.evaluate import lot  # noqa: PLC0415 - after --help, which is quick
-    from hwkit.records import Store  # noqa: PLC0415
-
     records = Store(store)
     found = [_unit(each, store, records) for each in ids]
     names = [unit.record.id for unit in found]
@@ -113,9 +114,6 @@ def command(
 
 
 def _lines(document: dict[str, Any], figures: dict[str, Spread], n: int) -> list[str]:
-    from hwkit.evaluate import lot  # noqa: PLC0415
-    from hwkit.harness.plan import percent  # noqa: PLC0415
-
     this = f"This unit, not this model: {n} measured, and a model takes {lot.FEWEST} at least."
     said = [this] if n < lot.FEWEST else []
     said.append(f"{n} unit{'s' * (n > 1)}, {PICKED[document['picked']]}.")
@@ -154,9 +152,6 @@ class _Named(NamedTuple):
 
 def _unit(name: str, store: str | None, records: Store) -> _Named:
     """Return what an id names. Raises RecordError, PlanError."""
-    from hwkit.evaluate import state as states  # noqa: PLC0415
-    from hwkit.evaluate.protocol import BLOCK  # noqa: PLC0415
-
     if not name.startswith("e"):
         return _Named(records.get(name))
     document = states.read(store, name).document
@@ -169,9 +164,6 @@ def _unit(name: str, store: str | None, records: Store) -> _Named:
 
 def _measured(record: Record, name: str) -> Unit | None:
     """Return a unit's figure, what is its meter's apart; None where there is none."""
-    from hwkit.evaluate.lot import Unit  # noqa: PLC0415
-    from hwkit.harness.efficiency import SYSTEMATIC  # noqa: PLC0415
-
     figure = record.figures.get(name)
     if figure is None or not figure.value:
         return None

@@ -11,13 +11,18 @@ import click
 
 from hwkit.cli.options import find_meters, json_option, print_json, read_with, until_interrupted
 from hwkit.errors import PlanError, Unmeasurable
+from hwkit.harness import correction, corrections, metercheck, meterstep
+from hwkit.harness.metering import Metering
+from hwkit.harness.meterstep import SETTLED, find_step
 from hwkit.harness.plan import duration, seconds
+from hwkit.report import meters as shown
+from hwkit.report.meters import MetersLive, comparison, document
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hwkit.harness.metering import Metering, Sampled
+    from hwkit.harness.metering import Sampled
     from hwkit.harness.meterstep import Load, Step
     from hwkit.protocols import Meter
 
@@ -70,8 +75,6 @@ def command() -> None:
 @json_option
 def watch(addresses: tuple[str, ...], time_s: float | None, *, as_json: bool) -> None:
     """Show what meters read, live, and how often they really do; at the end what it came to."""
-    from hwkit.report import meters as shown  # noqa: PLC0415 - rich, and all that computes
-
     sampled, stopped = _sample(find_meters(addresses), time_s)
     if as_json:
         print_json({"meters": [shown.document(each) for each in sampled]})
@@ -99,9 +102,6 @@ def test(address: str, time_s: float | None, step: str | None, *, as_json: bool)
     Each line ends in PASS, FAIL, INCONCLUSIVE, or - where there is nothing to hold it against; the
     exit code is 0, 1 or 5.
     """
-    from hwkit.harness import metercheck, meterstep  # noqa: PLC0415
-    from hwkit.report.meters import document  # noqa: PLC0415
-
     load = None if step is None else meterstep.Load.read(step)
     [meter] = find_meters([address])
     if meter.spec.interval_s is None:
@@ -147,9 +147,6 @@ def compare(
     J/TH by A is then divided by what A reads too much; its own class gives way to that of B and the
     uncertainty of the comparison. Use the load that will be measured: it holds at no other.
     """
-    from hwkit.harness import correction, corrections  # noqa: PLC0415
-    from hwkit.report.meters import comparison  # noqa: PLC0415
-
     instruments = [meter for name in (a, b) for meter in find_meters([name])]
     correction.refuse_unlike(instruments[0].spec, instruments[1].spec)
     corrections.read()  # one that is broken is told now, and not in ten minutes
@@ -185,8 +182,6 @@ def compare(
 @json_option
 def list_corrections(*, as_json: bool) -> None:
     """List the corrections that comparisons have found."""
-    from hwkit.harness import corrections  # noqa: PLC0415
-
     kept = corrections.read()
     if as_json:
         print_json({"corrections": [each.to_json() for each in kept]})
@@ -202,8 +197,6 @@ def list_corrections(*, as_json: bool) -> None:
 @click.argument("name")
 def forget(name: str) -> None:
     """Remove the correction of the meter at an address."""
-    from hwkit.harness import corrections  # noqa: PLC0415
-
     if not corrections.forget(name):
         known = ", ".join(sorted({each.name for each in corrections.read()})) or "of none"
         raise PlanError(f"there is no correction of {name!r}; there are: {known}")
@@ -219,9 +212,6 @@ def _sample(
     `then` goes on with what it is given; its second argument draws, waits a moment and says whether
     to go on.
     """
-    from hwkit.harness.metering import Metering  # noqa: PLC0415
-    from hwkit.report.meters import MetersLive  # noqa: PLC0415
-
     by_hand = any(meter.spec.interval_s is None for meter in instruments)
     with until_interrupted() as stop, Metering(instruments) as metering:
         lag_s = metering.lag_s if by_hand else 0.0  # the others' readings enclose a person's
@@ -263,8 +253,6 @@ def _edge(metering: Metering, lag_s: float, stopped: Callable[[], bool]) -> bool
 
 def _await_step(sampled: Sampled, load: Load, tick: Callable[[], bool]) -> Step | None:
     """Ask a person to switch a load, and return the step that was seen, or None."""
-    from hwkit.harness.meterstep import SETTLED, find_step  # noqa: PLC0415
-
     what = f"a load of {show(load.watts, 'W')}"
     click.echo(f"Switch {what} on or off now, and leave it so (in {duration(WAIT_S)}).", err=True)
     asked, until = time.monotonic_ns(), time.monotonic() + WAIT_S

@@ -10,12 +10,12 @@ import click
 
 from hwkit.cli.options import find_hashers, find_meters, read_with
 from hwkit.errors import PlanError
-from hwkit.harness import rig
+from hwkit.harness import corrections, rig
 from hwkit.harness.efficiency import TERA
 from hwkit.harness.entry import Entry
 from hwkit.harness.foresee import Expected, Foreseen, foresee
 from hwkit.harness.metered import lanes, units
-from hwkit.harness.metering import Sampled
+from hwkit.harness.metering import Metering, Sampled
 from hwkit.harness.setup import Setup
 from hwkit.harness.surroundings import surroundings
 from hwkit.harness.wiring import Wiring
@@ -24,7 +24,6 @@ from hwkit.protocols import Basis
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from hwkit.harness.metering import Metering
     from hwkit.harness.plan import Plan
     from hwkit.protocols import Hasher, Meter, MeterSpec
 
@@ -125,8 +124,6 @@ class Bench:
         Known from `told`, else the nameplate in the rig file, else the newest record in the store.
         Raises PlanError for a precision that was asked for and is out of reach.
         """
-        from hwkit.harness import corrections  # noqa: PLC0415
-
         specs = {meter.spec.name: meter.spec for meter in self.meters}
         known = corrections.read() if corrected and specs else []
         right = {kept.name: kept.correction for kept in known}
@@ -165,9 +162,6 @@ class Bench:
             if not self.meters:
                 yield None, setup
                 return
-            from hwkit.harness import corrections  # noqa: PLC0415
-            from hwkit.harness.metering import Metering  # noqa: PLC0415
-
             known = corrections.read() if corrected else []
             with Metering(self.meters, known) as metering:
                 yield metering, setup
@@ -183,7 +177,7 @@ def _only_one(device: rig.Device, find: Callable[[Sequence[str]], list[Hasher]])
 
 def _remembered(hasher: Hasher, spec: MeterSpec, store: str | None) -> Expected:
     """Return what the newest record says; a store that is not there is not made for that."""
-    from hwkit.records import Store  # noqa: PLC0415
+    from hwkit.records import Store  # noqa: PLC0415 - SQLAlchemy takes its time
     from hwkit.records.store import default_url  # noqa: PLC0415
 
     where = store or default_url()

@@ -10,11 +10,11 @@ from platformdirs import user_config_path
 
 from hwkit.cli.options import json_option, print_json, store_option
 from hwkit.economics import catalogue
+from hwkit.economics.machine import Machine
 from hwkit.errors import NotPermitted, PlanError
 
 if TYPE_CHECKING:
     from hwkit.economics.catalogue import Nameplate
-    from hwkit.economics.machine import Machine
 
 models_option = click.option(
     "--models",
@@ -88,7 +88,6 @@ def read_text(path: Path, largest: int) -> str:
 
 
 def _measured(store: str | None) -> list[Machine]:
-    from hwkit.economics.machine import Machine  # noqa: PLC0415
     from hwkit.records import Store  # noqa: PLC0415 - SQLAlchemy takes its time
 
     records = Store(store)

@@ -13,6 +13,7 @@ import click
 
 from hwkit import plugins
 from hwkit.errors import PlanError, Unavailable
+from hwkit.harness.tuning import tune
 from hwkit.hashers import topology
 from hwkit.hashers.device import DeviceHasher
 from hwkit.hashers.kernel import KernelHasher
@@ -137,7 +138,6 @@ def tuned(
         raise PlanError("--no-tune and --retune: one of them")
     if no_tune or not any(isinstance(each, DeviceHasher) for each in hashers):
         return list(hashers)
-    from hwkit.harness.tuning import tune  # noqa: PLC0415 - only where there is something to tune
 
     def say(text: str) -> None:
         click.echo(plain(text), err=True)

@@ -14,6 +14,7 @@ from hwkit.cli.options import json_option, print_json, read_with, until_interrup
 from hwkit.errors import PlanError
 from hwkit.harness.plan import seconds
 from hwkit.protocols import Assigned, Link, Submission, Verdict
+from hwkit.report.pool import PoolLive, Visitors, summary
 from hwkit.units import plain
 from hwkit.wire.stratum import Pool
 from hwkit.wire.stratum_difficulty import Seen, Steering
@@ -110,8 +111,6 @@ def command(
     Stratum v1; any user and password. The jobs cannot be blocks and pay nobody, and nothing is
     recorded. Without --difficulty, each miner's goes to where 25 to 50 shares a second come.
     """
-    from hwkit.report.pool import PoolLive, Visitors, summary  # noqa: PLC0415 - rich
-
     if difficulty is not None and rate_h_s is not None:
         raise PlanError("--difficulty and --expect: one of them")
     begin = Steering(UNKNOWN) if rate_h_s is None else Steering.towards(rate_h_s)

@@ -12,6 +12,9 @@ from hwkit.cli.options import json_option, print_json, store_option
 from hwkit.errors import NotPermitted, PlanError, RecordError
 from hwkit.harness.plan import beside
 from hwkit.protocols import Basis
+from hwkit.records import Store
+from hwkit.records.exchange import from_line, to_line
+from hwkit.report.terminal import record_card
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
@@ -66,8 +69,6 @@ def show_(id_: str, store: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(record.to_json())
         return
-    from hwkit.report.terminal import record_card  # noqa: PLC0415
-
     record_card(record)
 
 
@@ -86,8 +87,6 @@ def export(
     as_json: bool,
 ) -> None:
     """Write records (all that have ended, or those named) as JSON Lines."""
-    from hwkit.records.exchange import to_line  # noqa: PLC0415
-
     if as_json and output is None:
         raise PlanError("--json says what was written; without --output the records are")
     records = _store(store)
@@ -119,8 +118,6 @@ def import_(file: Any, store: str | None, *, as_json: bool) -> None:  # noqa: AN
     A line that is no record, or not the one its digest names, ends the import; what came before
     it stays.
     """
-    from hwkit.records.exchange import from_line  # noqa: PLC0415
-
     records, added, known = _store(store), 0, 0
     number = 0
     try:
@@ -152,8 +149,6 @@ def reindex(store: str | None, *, as_json: bool) -> None:
 
 
 def _store(url: str | None) -> Any:  # noqa: ANN401 - Store, imported on use
-    from hwkit.records import Store  # noqa: PLC0415
-
     return Store(url)
 
 

@@ -11,7 +11,13 @@ import click
 from hwkit.cli.models import known_models, models_option, read_text
 from hwkit.cli.options import store_option
 from hwkit.cli.records import write_whole
+from hwkit.economics import catalogue
 from hwkit.errors import HwkitError, PlanError, RecordError
+from hwkit.records import Store
+from hwkit.report import evaluation
+from hwkit.report.html import record_page
+from hwkit.report.markdown import markdown
+from hwkit.report.sheet import sheet_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +54,6 @@ def command(
 
     hwkit report last -o report.html
     """
-    from hwkit.economics import catalogue  # noqa: PLC0415
-    from hwkit.records import Store  # noqa: PLC0415 - SQLAlchemy takes its time
-
     known = known_models(own)
     if model is not None and not catalogue.matching(model, known):
         raise PlanError(f"no model has {model!r} in its name; hwkit models lists all of them")
@@ -76,9 +79,6 @@ def _written(
     model: str | None,
     evaluated: Path | None,
 ) -> str:
-    from hwkit.report import evaluation  # noqa: PLC0415
-    from hwkit.report.sheet import sheet_of  # noqa: PLC0415
-
     verdict = None
     if evaluated is not None:
         text = read_text(evaluated, evaluation.LARGEST)
@@ -91,9 +91,5 @@ def _written(
     if form == "json":
         return json.dumps(sheet.to_json(), indent=2, allow_nan=False)
     if form == "markdown":
-        from hwkit.report.markdown import markdown  # noqa: PLC0415
-
         return markdown(sheet)
-    from hwkit.report.html import record_page  # noqa: PLC0415
-
     return record_page(record, sheet, known, model)

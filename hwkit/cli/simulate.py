@@ -19,19 +19,23 @@ import click
 from hwkit import plugins
 from hwkit.cli.options import json_option, read_with
 from hwkit.errors import PlanError, Unavailable
+from hwkit.harness.plan import seconds
 from hwkit.hashers.kernel import KernelHasher
 from hwkit.simulate.behaviour import Behaviour
 from hwkit.simulate.dialect import Dialect, names
 from hwkit.simulate.hashing import usual_kernel
 from hwkit.simulate.malformed import MALFORMATIONS
+from hwkit.simulate.miner import Miner
 from hwkit.simulate.pools import Pools, read_pool
 from hwkit.units import plain, show
+from hwkit.wire.stratum import Pool
+from hwkit.wire.stratum_jobs import OneTemplate
+from hwkit.work import MAX_TARGET, Job, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hwkit.protocols import Kernel
-    from hwkit.simulate.miner import Miner
     from hwkit.simulate.pools import Pool as OwnPool
 
 PREFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
@@ -51,8 +55,6 @@ def rate(text: str) -> float | None:
 
 def moment(text: str) -> float:
     """Read seconds, 90s or 1.5min. Raises PlanError."""
-    from hwkit.harness.plan import seconds  # noqa: PLC0415
-
     return seconds(text)
 
 
@@ -194,8 +196,6 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
         power_w=given["power"],
         seed=given["seed"],
     )
-    from hwkit.simulate.miner import Miner  # noqa: PLC0415
-
     kernel = _kernel(given["kernel"])
     with ExitStack() as stack:
         pools = given["pools"]
@@ -216,10 +216,6 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
 @contextmanager
 def _pool_of_its_own(rate_h_s: float | None) -> Iterator[OwnPool]:
     """Run a pool on loopback: a miner has one to work for, and to be given back to."""
-    from hwkit.wire.stratum import Pool  # noqa: PLC0415
-    from hwkit.wire.stratum_jobs import OneTemplate  # noqa: PLC0415
-    from hwkit.work import MAX_TARGET, Job, Target  # noqa: PLC0415
-
     job = Job.create(
         seed=os.urandom(16), ntime=int(time.time()), target=Target(MAX_TARGET), extranonce2_size=4
     )

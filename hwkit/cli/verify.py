@@ -8,6 +8,8 @@ import click
 
 from hwkit.cli.options import json_option, print_json, store_option
 from hwkit.errors import RecordError
+from hwkit.records import Store
+from hwkit.records.verify import verify
 from hwkit.units import plain
 
 
@@ -20,9 +22,6 @@ def command(ids: tuple[str, ...], store: str | None, *, as_json: bool) -> None:
 
     ID is a record's id, the beginning of it, or 'last'. Exits 1 when something does not hold.
     """
-    from hwkit.records import Store  # noqa: PLC0415
-    from hwkit.records.verify import verify  # noqa: PLC0415
-
     records = Store(store)
     documents = []
     for name in ids:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,13 @@ from hwkit.cli.assumptions import (
 from hwkit.cli.models import models_option, read_text
 from hwkit.cli.options import json_option, print_json, read_with, store_option
 from hwkit.cli.records import write_whole
-from hwkit.economics import handwritten, snapshot
+from hwkit.economics import expected_blocks, expected_btc, handwritten, implied_hashrate, snapshot
+from hwkit.economics.alternatives import side_by_side
+from hwkit.economics.fleet import read_fleet, report
+from hwkit.economics.network import covered
+from hwkit.economics.today import today
 from hwkit.errors import NoDriver, NotPermitted, PlanError
+from hwkit.report import worth
 from hwkit.units import plain
 
 if TYPE_CHECKING:
@@ -102,8 +108,7 @@ def rank(
     at which to buy is named.
     """
     _need_numpy()
-    from hwkit.economics.today import today  # noqa: PLC0415
-    from hwkit.economics.verdict import costs_of_delay, judge  # noqa: PLC0415
+    from hwkit.economics.verdict import costs_of_delay, judge  # noqa: PLC0415 - numpy
 
     terms = terms_of(file, prices, given, read_day(day_of))
     find = finder(own, store)
@@ -128,8 +133,6 @@ def rank(
         ]
         print_json(_told(terms) | {"candidates": rows})
         return
-    from hwkit.report import worth  # noqa: PLC0415
-
     worth.verdicts(verdicts, days, delays, terms)
 
 
@@ -159,16 +162,12 @@ def fleet(
     FILE is TOML: usd_per_kwh, power_mw (a cap), [[machines]] with model, count, running and uptime,
     [[candidates]] with model and price.
     """
-    from hwkit.economics.fleet import read_fleet, report  # noqa: PLC0415
-
     known = read_day(day_of)
     found = read_fleet(read_text(file, handwritten.LARGEST), str(file), finder(own, store))
     result = report(found, known)
     if as_json:
         print_json({"snapshot": known.to_json()} | result.to_json())
         return
-    from hwkit.report import worth  # noqa: PLC0415
-
     worth.fleet(result, found, known)
 
 
@@ -199,8 +198,6 @@ def uses(
     as_json: bool,
 ) -> None:
     """Show what a kWh earns by mining, by hosting others' machines, and by renting out GPUs."""
-    from hwkit.economics.alternatives import side_by_side  # noqa: PLC0415
-
     if not (0 <= pool_fee < 1 <= overhead <= 3 and 0 <= utilisation <= 1):
         raise PlanError("shares lie between 0 and 1, the overhead between 1 and 3")
     known, find = read_day(day_of), finder(own, store)
@@ -214,8 +211,6 @@ def uses(
     if as_json:
         print_json({"snapshot": known.to_json(), "uses": [use.to_json() for use in found]})
         return
-    from hwkit.report import worth  # noqa: PLC0415
-
     worth.uses(found)
 
 
@@ -233,9 +228,6 @@ def blocks(
 
     END is not included; times are UTC.
     """
-    from hwkit.economics import expected_blocks, expected_btc, implied_hashrate  # noqa: PLC0415
-    from hwkit.economics.network import covered  # noqa: PLC0415
-
     later = None if covered(end) else read_day(day_of).difficulty
     expected = expected_blocks(hashrate, start, end, later=later)
     coins = expected_btc(hashrate, start, end, later=later)
@@ -304,9 +296,5 @@ def _told(terms: Terms) -> dict[str, Any]:
 
 
 def _need_numpy() -> None:
-    try:
-        import numpy  # noqa: F401, ICN001, PLC0415
-    except ImportError as error:
-        raise NoDriver(
-            "worth", "it draws futures with numpy: pip install 'hwkit[economics]'"
-        ) from error
+    if find_spec("numpy") is None:
+        raise NoDriver("worth", "it draws futures with numpy: pip install 'hwkit[economics]'")

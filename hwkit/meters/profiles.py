@@ -146,7 +146,7 @@ def parse(
     name: str, document: dict[str, Any], row: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> Profile:
     """Return the profile that a document describes. Raises PlanError as load."""
-    from fastjsonschema import JsonSchemaValueException, validate  # noqa: PLC0415
+    from fastjsonschema import JsonSchemaValueException, validate  # noqa: PLC0415 - slow to import
 
     try:
         validate(_schema(row, settings), document)

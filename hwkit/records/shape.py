@@ -20,7 +20,7 @@ LARGEST = 1 << 96  # of whole numbers, as in the schema
 
 def refuse_misshapen(document: dict[str, Any]) -> None:
     """Raise RecordError at the first thing that is not as the JSON Schema beside this file says."""
-    from fastjsonschema import JsonSchemaValueException  # noqa: PLC0415
+    from fastjsonschema import JsonSchemaValueException  # noqa: PLC0415 - slow to import
 
     try:
         _validator()(document)
@@ -33,7 +33,7 @@ def refuse_misshapen(document: dict[str, Any]) -> None:
 
 @cache
 def _validator() -> Callable[[dict[str, Any]], object]:
-    from fastjsonschema import compile as compiled  # noqa: PLC0415
+    from fastjsonschema import compile as compiled  # noqa: PLC0415 - slow to import
 
     text = (files("hwkit.records") / f"schema-{SCHEMA}.json").read_text(encoding="utf-8")
     return compiled(json.loads(text))

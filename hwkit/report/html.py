@@ -6,9 +6,11 @@ page's content security policy lets nothing load or run, should anything slip th
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import NoDriver
+from hwkit.report.html_series import plotted
 from hwkit.units import plain
 
 if TYPE_CHECKING:
@@ -26,10 +28,8 @@ def record_page(
 
     Raises NoDriver where Jinja or Matplotlib is missing, RecordError for rows that are corrupt.
     """
-    from hwkit.report.html_series import plotted  # noqa: PLC0415
-
     need_plots()
-    from hwkit.report.html_plots import of_record  # noqa: PLC0415
+    from hwkit.report.html_plots import of_record  # noqa: PLC0415 - it draws
 
     return page("record.html", sheet=sheet, plots=of_record(plotted(record, known, model)))
 
@@ -37,7 +37,7 @@ def record_page(
 def page(template: str, **values: Any) -> str:  # noqa: ANN401 - what a template shows
     """Fill a template; what is no markup of ours is escaped."""
     import jinja2  # noqa: PLC0415 - on use
-    from markupsafe import Markup  # noqa: PLC0415
+    from markupsafe import Markup  # noqa: PLC0415 - optional
 
     def printable(value: object) -> object:
         return value if isinstance(value, Markup) else plain("" if value is None else value)
@@ -55,10 +55,5 @@ def page(template: str, **values: Any) -> str:  # noqa: ANN401 - what a template
 
 def need_plots() -> None:
     """Raise NoDriver where what draws is not installed."""
-    try:
-        import jinja2  # noqa: F401, PLC0415
-        import matplotlib as mpl  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise NoDriver(
-            "--html", "it needs Matplotlib and Jinja: pip install 'hwkit[report]'"
-        ) from error
+    if None in (find_spec("jinja2"), find_spec("matplotlib")):
+        raise NoDriver("--html", "it needs Matplotlib and Jinja: pip install 'hwkit[report]'")

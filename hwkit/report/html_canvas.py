@@ -57,7 +57,7 @@ class Canvas:
     def __init__(self, height: float = SIZE[1]) -> None:
         """Say how high it is, in inches."""
         import matplotlib as mpl  # noqa: PLC0415 - 0.5 s
-        from matplotlib.figure import Figure  # noqa: PLC0415
+        from matplotlib.figure import Figure  # noqa: PLC0415 - optional
 
         self._context = mpl.rc_context(SETTINGS)
         self._context.__enter__()

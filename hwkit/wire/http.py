@@ -145,7 +145,7 @@ class Host:
     async def _ask(
         self, method: str, path: str, secret: str = "", document: object = None
     ) -> Answer:
-        import aiohttp  # noqa: PLC0415
+        import aiohttp  # noqa: PLC0415 - optional
         from yarl import URL  # noqa: PLC0415 - comes with aiohttp
 
         if self._closed:  # since it was asked: no connection of ours may outlive close()
@@ -198,7 +198,7 @@ class Host:
         return bytes(body)
 
     def _connect(self) -> aiohttp.ClientSession:
-        import aiohttp  # noqa: PLC0415
+        import aiohttp  # noqa: PLC0415 - optional
 
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=1, ssl=True if self._verified else _unverified()),

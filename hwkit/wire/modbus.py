@@ -47,8 +47,8 @@ class Modbus:
         Framing is "socket", "rtu" on a serial port, and also "rtu" behind a bare converter from
         serial to network. Raises ImportError without pymodbus.
         """
-        from pymodbus import FramerType  # noqa: PLC0415
-        from pymodbus.client import ModbusSerialClient, ModbusTcpClient  # noqa: PLC0415
+        from pymodbus import FramerType  # noqa: PLC0415 - optional
+        from pymodbus.client import ModbusSerialClient, ModbusTcpClient  # noqa: PLC0415 - optional
 
         framer = FramerType(framing)
         self._silence_s = 0.0
@@ -71,7 +71,7 @@ class Modbus:
         The deadline is of time.monotonic(). Raises Refusal, ProtocolError, DeviceTimeout and
         DeviceLost; after each but Refusal the connection is worth nothing more.
         """
-        from pymodbus.exceptions import ModbusException  # noqa: PLC0415
+        from pymodbus.exceptions import ModbusException  # noqa: PLC0415 - optional
 
         self._received = b""
         self._deadline = deadline
@@ -131,7 +131,7 @@ def serial_port(path: str, baud: int, parity: str, stop_bits: int) -> Any:
 
     Raises NoDevice, NotPermitted, and ImportError without pyserial.
     """
-    import serial  # noqa: PLC0415
+    import serial  # noqa: PLC0415 - optional
 
     try:
         return serial.Serial(

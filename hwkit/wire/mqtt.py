@@ -219,7 +219,7 @@ class _Link:
 def _client(too_large: Callable[[], None]) -> paho.Client:
     """Return a client that takes no message over LARGEST: paho has no limit, MQTT's is 256 MiB."""
     import paho.mqtt.client as paho  # noqa: PLC0415 - optional
-    from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415
+    from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - optional
 
     class Capped(paho.Client):
         def _sock_recv(self, bufsize: int) -> bytes:

@@ -106,7 +106,7 @@ class Snmp:
         return f"{self._place[0]}:{self._place[1]}"
 
     def _run(self, oids: Sequence[str], deadline: float) -> Any:
-        from pysnmp.error import PySnmpError  # noqa: PLC0415
+        from pysnmp.error import PySnmpError  # noqa: PLC0415 - optional
 
         self._faults.clear()
         self._asking = self._loop.create_task(self._ask(oids, deadline - time.monotonic()))
@@ -120,14 +120,14 @@ class Snmp:
             raise ProtocolError(f"{self}: {error}", b"") from error
 
     async def _prepare(self) -> tuple[Any, Any]:
-        from pysnmp.hlapi.v3arch import asyncio as api  # noqa: PLC0415
+        from pysnmp.hlapi.v3arch import asyncio as api  # noqa: PLC0415 - optional
 
         v6 = self._family == socket.AF_INET6
         kind = api.Udp6TransportTarget if v6 else api.UdpTransportTarget
         return await kind.create(self._place[:2], _EACH_S, _TRIES - 1), api.SnmpEngine()
 
     async def _ask(self, oids: Sequence[str], seconds: float) -> Any:
-        from pysnmp.hlapi.v3arch import asyncio as api  # noqa: PLC0415
+        from pysnmp.hlapi.v3arch import asyncio as api  # noqa: PLC0415 - optional
 
         async with asyncio.timeout(seconds):
             objects = [api.ObjectType(api.ObjectIdentity(oid)) for oid in oids]
@@ -171,7 +171,7 @@ class Snmp:
 
 def _identity(host: str, version: str, words: Mapping[str, str]) -> Any:
     """Return who asks, as pysnmp has it."""
-    from pysnmp.hlapi.v3arch import asyncio as api  # noqa: PLC0415
+    from pysnmp.hlapi.v3arch import asyncio as api  # noqa: PLC0415 - optional
 
     if version != "3":
         return api.CommunityData(words.get("community", "public"), mpModel=int(version == "2c"))

@@ -45,7 +45,8 @@ def port_options(command: F) -> F:
 @click.option(
     "--vendors",
     is_flag=True,
-    help="Where no dialect of ours knows it, ask pyasic-rs (pip install 'hwkit[vendors]').",
+    help="Where no dialect of ours knows it, ask pyasic-rs (pip install 'hwkit[vendors]'): "
+    "it logs in, as the credentials file says or with an empty name and password.",
 )
 @port_options
 @json_option

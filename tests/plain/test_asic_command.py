@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from miner_answers import MINERS, raws, read
 
-from hwkit.errors import NotPermitted, ProtocolError, Unavailable
+from hwkit.errors import NoDevice, NotPermitted, ProtocolError, Unavailable
 from hwkit.hashers.asic import read_capture
 from hwkit.hashers.asic.asking import Miner, Ports
 from hwkit.hashers.asic.dialects import dialects
@@ -201,6 +201,16 @@ def test_a_port_may_be_that_of_its_pages(network):
     with pytest.raises(Unavailable):
         elsewhere.read()
     elsewhere.close()
+
+
+@pytest.mark.needs(module="aiohttp")
+def test_pages_that_nobody_knows_may_be_known_to_another(network):
+    network.pages("127.0.2.21", {"/": b"a miner of 2031"})
+    with pytest.raises(NoDevice, match=r"--vendors.*hwkit\[vendors\]"):
+        asked(network, "127.0.2.21")
+    with pytest.raises(NoDevice) as nothing:
+        asked(network, "127.0.2.22")
+    assert "--vendors" not in str(nothing.value)
 
 
 @pytest.mark.needs(module="aiohttp")

@@ -245,7 +245,9 @@ class Miner:
         why = self._first.why if isinstance(self._first, Unavailable) else str(self._first)
         if find_spec("aiohttp") is None:
             return NoDriver(self.host, f"{why}; over HTTP it may: pip install 'hwkit[http]'")
-        return NoDevice(self.host, f"no miner answers there: {why}")
+        pages = self._ports.http not in self._dead
+        other = f"; its pages are of no miner that we know: {ELSE}" if pages else ""
+        return NoDevice(self.host, f"no miner answers there: {why}{other}")
 
     def _accepts(self, port: int) -> bool:
         """Does anybody listen, who may only be slow? What has answered before is."""

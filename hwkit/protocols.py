@@ -145,6 +145,15 @@ class Restorable(Protocol):
         ...
 
 
+@runtime_checkable
+class Renewable(Protocol):
+    """A hasher whose device may hold back what it has found: it can be told to begin anew."""
+
+    def renew(self) -> None:
+        """Give it new work, and credit no share of what it was given before."""
+        ...
+
+
 class Scope(StrEnum):
     """What a meter sees: never compared across, never mixed in one J/TH."""
 

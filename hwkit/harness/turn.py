@@ -13,7 +13,7 @@ from hwkit.errors import DeviceFault, DeviceLost, DeviceTimeout, WrongHash
 from hwkit.harness.tally import Tally
 from hwkit.hashers import native, topology
 from hwkit.hashers.kernel import KernelHasher
-from hwkit.protocols import Basis, Window
+from hwkit.protocols import Assigned, Basis, Renewable, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +25,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 FIRST_S = 10.0  # many threads take a while to start
 LATE_NS = 20_000_000
+FRESH_S = 5.0  # for a miner's first share of new work: of 10 min, 0.8 %
 SILENCE_S = 2.0  # a hasher promises a report every 0.25 s
 
 
@@ -123,7 +124,7 @@ def _follow(
             listener.hear(progress)
             if progress.events:
                 hear(progress.events)
-            if last is None and (listener.is_open or ready()):
+            if last is None and (listener.is_open or (ready() and listener.is_fresh(progress))):
                 turn = listener.turn(progress)
                 if turn is not None and not give(turn):
                     last = progress.at
@@ -149,10 +150,30 @@ class _Listener:
         self._lag = 0
         self._clock_hz: float | None = None
         self._counted: list[Progress] = []
+        self._renewed: int | None = None
+        self._given: set[int] = set()  # jobs, since then
 
     @property
     def is_open(self) -> bool:
         return self._opened is not None
+
+    def is_fresh(self, progress: Progress) -> bool:
+        """Is it at work that it was given for this? Else a window holds what was found before it.
+
+        A share shows it, and is not counted: one must not be the cause of a window's edge and in
+        it. It is waited for no longer than FRESH_S: that much work can be held back at most.
+        """
+        if not isinstance(self.hasher, Renewable):
+            return True
+        if self._renewed is None:
+            self._renewed = progress.at
+            self.hasher.renew()
+            return False
+        for event in progress.events:
+            if isinstance(event, Assigned) and event.at > self._renewed:
+                self._given.add(event.serial)
+        at_it = any(share.serial in self._given for share in progress.shares)
+        return at_it or progress.at - self._renewed > FRESH_S * 1e9
 
     @property
     def _counts(self) -> bool:

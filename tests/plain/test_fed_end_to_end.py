@@ -22,7 +22,7 @@ def bench(hwkit, process, *options):
     return done, json.loads(done.stdout)
 
 
-def test_a_liar_is_caught_and_gets_its_own_pools_back(hwkit):
+def test_a_liar_is_caught_and_gets_its_own_pools_back(hwkit, store):
     with simulated_process("--lie", "1.3", "--rate", "2MH/s") as miner:
         before = pools_of(miner)
         done, printed = bench(
@@ -41,6 +41,11 @@ def test_a_liar_is_caught_and_gets_its_own_pools_back(hwkit):
     assert record["device"]["basis"] == "shares"
     assert record["figures"]["efficiency"]["value"] == pytest.approx(100e12 / rate["value"])
     assert hwkit("verify", "last").returncode == 0
+    kept = store.get("last")
+    _, called_off, *_ = (job.at for job in kept.read("assigned") if job.clean)
+    assert called_off < next(kept.read("windows")).opened, (
+        "what it had found before could be kept for the first window"
+    )
 
 
 def test_who_stops_listening_does_not_keep_its_pools_from_it(path):

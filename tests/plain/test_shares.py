@@ -225,6 +225,32 @@ def test_the_warm_up_begins_with_its_first_job(store):
     assert next(record.read("windows")).opened - sent >= 0.3e9
 
 
+class Renewed(Miner):
+    """One whose jobs can be called off."""
+
+    renewed = 0
+
+    def renew(self):
+        self.renewed = time.monotonic_ns()
+
+
+def test_what_was_found_before_a_window_cannot_be_kept_for_it(store):
+    miner = Renewed(works=(64,))
+    _, record = measured(store, miner, warmup_s=0.5)
+    sent = {job.serial: job.at for job in record.read("assigned")}
+    first = next(record.read("windows"))
+    credited = [share for share in record.read("shares") if share.at > first.opened]
+    assert credited
+    assert all(sent[share.share.serial] > miner.renewed for share in credited)
+    assert first.opened > min(at for at in sent.values() if at > miner.renewed)
+
+
+def test_who_sends_nothing_of_new_work_does_not_keep_a_window_from_opening(store, monkeypatch):
+    monkeypatch.setattr("hwkit.harness.turn.FRESH_S", 0.2)
+    _, record = measured(store, Renewed(hides=True))
+    assert next(record.read("windows"), None) is not None
+
+
 def test_what_happens_is_kept_while_it_happens(store):
     seen = []
 

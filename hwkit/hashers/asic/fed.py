@@ -116,6 +116,11 @@ class FedMiner:
                 raise self._fault
             stop.wait(REPORT_S)
 
+    def renew(self) -> None:
+        """Call off its jobs: what it has found of them and kept to itself is stale from now on."""
+        if self._pool is not None:
+            self._pool.new_block()
+
     @property
     def changed(self) -> bool:
         """Are its own pools kept, to be put back?"""

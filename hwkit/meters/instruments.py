@@ -243,7 +243,8 @@ def _redfish(meter: HttpMeter) -> tuple[Profile, dict[str, str | None]]:
             continue
         if has(answer, fields["watts"].pointer):
             if path == f"{base}/EnvironmentMetrics" and not has(answer, "/EnergyJoules/Reading"):
-                fields = newer | {"joules": Field("/EnergykWh/Reading", KWH)}  # noqa: PLW2901
+                in_kwh = newer | {"joules": Field("/EnergykWh/Reading", KWH)}
+                return Profile(path, in_kwh), facts
             return Profile(path, fields), facts
     raise NoDevice(name, f"chassis {chassis} tells no power, neither old way nor new")
 

@@ -44,6 +44,14 @@ def no_gpu(monkeypatch):
 
 
 @pytest.fixture
+def quick_windows(monkeypatch):
+    """Windows of a tenth of a second beside meters: what they are made of is the same."""
+    monkeypatch.setattr("hwkit.harness.metered.METERED_WINDOW_S", 0.1)
+    monkeypatch.setattr("hwkit.harness.metered.AUDITS_AT_END_S", 0.5)
+    monkeypatch.setattr("hwkit.harness.metering.LEAST_LAG_S", 0.05)
+
+
+@pytest.fixture
 def fakes(monkeypatch):
     """A child process may import what is in tests/fakes."""
     paths = [str(FAKES), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -157,6 +165,18 @@ def hwkit(path):
         )
 
     return run
+
+
+def meter(*arguments, **options):
+    """Run `hwkit meter`."""
+    return subprocess.run(
+        [HWKIT, "meter", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
 
 
 @pytest.fixture

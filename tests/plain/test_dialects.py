@@ -13,7 +13,7 @@ from miner_answers import MINERS, answers, raws, read, sections
 from hwkit.errors import PlanError, ProtocolError, Unmeasurable
 from hwkit.hashers.asic import captures, read_capture
 from hwkit.hashers.asic.dialects import dialects, parse, recognise
-from hwkit.hashers.asic.dialects_paths import Condition, Place, walk
+from hwkit.hashers.asic.dialects_paths import MOST, Condition, Place, walk
 from hwkit.hashers.asic.dialects_rows import FIELDS, number
 from hwkit.hashers.asic.scrub import Scrubber
 from hwkit.hashers.asic.telemetry import Value, delta
@@ -252,6 +252,7 @@ def test_places():
     assert list(walk(document, "/A/*/t#")) == [("/A/0/t2", 2), ("/A/0/t10", 1)]
     assert list(walk(document, "/n/[name=chip]/v")) == [("/n/x/v", 5)]
     assert list(walk(document, "/A/7/t")) == list(walk(document, "/A/x")) == []
+    assert len(list(walk([0] * 10_000, "/*"))) == MOST
     documents = {"one": document, "two": {"v": "b/c"}}
     assert list(Place.parse("none|one /n/x/v").find(documents)) == [("one /n/x/v", 5)]
     assert list(Place.parse("one /A/[name={two /v}]/name").find(documents)) == [

@@ -225,7 +225,7 @@ def test_the_warm_up_begins_with_its_first_job(store):
     assert next(record.read("windows")).opened - sent >= 0.3e9
 
 
-class Renewed(Miner):
+class Renewed(Miner):  # type: ignore[misc]
     """One whose jobs can be called off."""
 
     renewed = 0

@@ -25,6 +25,7 @@ from hwkit.errors import PlanError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+MOST = 1024  # elements of one list, or members: a hostile answer has 300,000
 _CHOSEN = re.compile(r"\[([^=\]]+)=(.+)\]", re.DOTALL)
 _NUMBERS = re.compile(r"[0-9]+")
 _FILLED = re.compile(r"\{(\w+ /[^}]+)\}")
@@ -116,10 +117,10 @@ def _keys(value: Any, step: _Step) -> Iterable[Any]:  # noqa: ANN401
             return (step.name,) if step.name in value else ()
         if step.numbered is not None:
             return sorted(filter(step.numbered.fullmatch, value), key=_order)
-        return (key for key in value if step.chooses(value[key]))
+        return (key for key in islice(value, MOST) if step.chooses(value[key]))
     if isinstance(value, list):
         if step.name is None and step.numbered is None:
-            return (key for key in range(len(value)) if step.chooses(value[key]))
+            return (key for key in range(min(len(value), MOST)) if step.chooses(value[key]))
         if step.index is not None and step.index < len(value):
             return (step.index,)
     return ()

@@ -228,6 +228,7 @@ def test_by_hand(find, miner, free_port):
     before = miner.state()
     hasher = find(f"asic:127.0.0.1:{miner.port}?manual=1&listen={free_port}")
     first, _ = hasher.look()
+    assert first.startswith(f"127.0.0.1:{miner.port}: ")  # of several at one host, this
     assert f"stratum+tcp://127.0.0.1:{free_port}" in first
     with reports(hasher) as run:
         with miner.lock:  # what the line says, typed

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hwkit.errors import DeviceFault, Unavailable
 from hwkit.hashers.asic.asking import Miner, Ports
 from hwkit.hashers.asic.telemetry import COUNTERS, Power
+from hwkit.hashers.asic.vendors import AnyMiner
 from hwkit.protocols import Probe
 
 if TYPE_CHECKING:
@@ -53,8 +54,14 @@ SETTINGS = (
 class Claims:
     """Asks one miner, on a thread of its own, over one connection at a time."""
 
-    def __init__(self, host: str, ports: Ports, interval_s: float = INTERVAL_S) -> None:
-        """Say who is asked, and how often at most; nothing is asked yet."""
+    def __init__(
+        self, host: str, ports: Ports, interval_s: float = INTERVAL_S, *, vendors: bool = False
+    ) -> None:
+        """Say who is asked, and how often at most; nothing is asked yet.
+
+        With `vendors`, whom no dialect of ours knows by pyasic-rs: then it raises as AnyMiner does.
+        """
+        self._any = AnyMiner(host, ports, deadline_s=DEADLINE_S) if vendors else None
         self._host = host
         self._ports = ports
         self._interval_s = max(interval_s, LEAST_S)
@@ -89,6 +96,8 @@ class Claims:
     def close(self) -> None:
         """Ask no more; an answer that is under way is not waited for."""
         self._over.set()
+        if self._any is not None:
+            self._any.close()
 
     def _run(self) -> None:
         while not self._over.is_set():
@@ -99,14 +108,15 @@ class Claims:
 
     def _look(self) -> None:
         with self._asking:
-            miner = Miner(self._host, self._ports, deadline_s=DEADLINE_S)
+            miner = self._any or Miner(self._host, self._ports, deadline_s=DEADLINE_S)
             try:
                 telemetry = miner.read()
             except (DeviceFault, Unavailable) as error:
                 self.fault = error  # it may be restarting: who listens sees that nothing comes
                 return
             finally:
-                miner.close()
+                if miner is not self._any or self._over.is_set():
+                    miner.close()
             self.fault = None
             if telemetry.hashrate_h_s is not None:
                 self.last_h_s = telemetry.hashrate_h_s.value
@@ -157,4 +167,5 @@ def _probe(name: str, value: Value[Any], at: int) -> Probe:
     if isinstance(value.value, str):
         return Probe(at, name, words=(value.value,))
     said = (value.provenance, value.scope) if isinstance(value, Power) else (value.source,)
-    return Probe(at, name, float(value.value), tuple(map(str, said)))
+    told = tuple(str(each) for each in said if each is not None) or (value.source,)
+    return Probe(at, name, float(value.value), told)

@@ -33,7 +33,9 @@ def common_values(miner: Miner) -> dict[str, Any]:
     good, bad = _sum(pools, "difficulty_accepted"), _sum(pools, "difficulty_rejected")
     lost = _sum(pools, "difficulty_stale")
     behaviour = miner.behaviour
-    ideal = (behaviour.rate_h_s or rates["av"]) * behaviour.lie
+    ideal = (
+        behaviour.rate_h_s * miner.speed if behaviour.rate_h_s else rates["av"]
+    ) * behaviour.lie
     power = miner.power_w
     job = miner.work and miner.work.job
     values: dict[str, Any] = {
@@ -69,6 +71,7 @@ def common_values(miner: Miner) -> dict[str, Any]:
         "boards": miner.dialect.say("boards"),
         "temperature": 65.0,
         "frequency": int(miner.pools.settings["frequency_mhz"]),
+        "voltage_mv": int(miner.pools.settings.get("voltage_mv", 0)),
         "mode": miner.pools.settings["mode"],
         "freq_level": miner.pools.settings.get("freq_level"),
         "power": power,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import shlex
 import sys
 import time
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -208,7 +209,7 @@ def _evaluate(state: State, store: str | None, *, only_plan: bool, as_json: bool
     if as_json:
         print_json(document)
     else:
-        _print(document)
+        _print(document, store)
     not_restored = DeviceFault.exit_code if document["faults"] else 0
     sys.exit(INTERRUPTED if interrupted else EXIT[document["verdict"]] or not_restored)
 
@@ -357,7 +358,7 @@ def _judge(state: State, store: str | None, spec: Spec, protocol: Protocol) -> N
     }
 
 
-def _print(document: dict[str, Any]) -> None:
+def _print(document: dict[str, Any], store: str | None) -> None:
     """Print the verdict first, then what it stands on."""
     skipped = ", ".join(document["not_tested"])
     head = f"{document['verdict']}: {document['address']} as {document['spec']['model']}"
@@ -382,7 +383,11 @@ def _print(document: dict[str, Any]) -> None:
             f"  it was interrupted: hwkit evaluate --resume {document['id']} goes on with it"
         )
     names = " ".join(document["records"])
-    out.append(f"evaluation {document['id']}, records {names or 'none'}: hwkit verify ID")
+    name = document["id"]
+    out.append(f"evaluation {name}, records {names or 'none'}: hwkit verify ID")
+    if names:
+        where = f" --store {shlex.quote(store)}" if store else ""
+        out.append(f"Next: hwkit report {name} -o {name}.html{where}")
     click.echo("\n".join(map(plain, out)))
 
 

@@ -37,6 +37,7 @@ def common_values(miner: Miner) -> dict[str, Any]:
         behaviour.rate_h_s * miner.speed if behaviour.rate_h_s else rates["av"]
     ) * behaviour.lie
     power = miner.power_w
+    settings = miner.pools.settings | behaviour.settings_at(elapsed)
     job = miner.work and miner.work.job
     values: dict[str, Any] = {
         "firmware": miner.dialect.say("firmware"),
@@ -70,10 +71,11 @@ def common_values(miner: Miner) -> dict[str, Any]:
         "pool_count": len(pools),
         "boards": miner.dialect.say("boards"),
         "temperature": 65.0,
-        "frequency": int(miner.pools.settings["frequency_mhz"]),
-        "voltage_mv": int(miner.pools.settings.get("voltage_mv", 0)),
-        "mode": miner.pools.settings["mode"],
-        "freq_level": miner.pools.settings.get("freq_level"),
+        "frequency": int(float(settings["frequency_mhz"])),
+        "voltage_mv": int(settings.get("voltage_mv", 0)),
+        "mode": settings["mode"],
+        "freq_level": settings.get("freq_level"),
+        "power_target": float(settings.get("power_target_w", 0)),
         "power": power,
         "power_ma": power / 5.175 * 1e3,
         "power_dc": 0.945 * power,

@@ -91,7 +91,8 @@ def test_what_would_decide_it_does(value, wide, systematic):
     margin = abs(math.log(value))
     assert told.decides
     if not told.decides.endswith("more"):
-        assert 2 * systematic >= margin or wide / margin > math.sqrt(700)
+        room = margin**2 - (2 * systematic) ** 2  # what is left for chance, squared
+        assert room <= 0 or wide**2 / room > 700  # of an hour: 30 days
         return
     needed_s = seconds(told.decides.removesuffix(" more")) + 60.0  # of hours it shows minutes
     later = 2 * math.hypot(wide / 2 / math.sqrt(1 + needed_s / 3600.0), systematic)

@@ -1,267 +1,250 @@
-"""Settings of miners: told, read back, on disk before, and put back whatever dies in between."""
+"""Figures by setting, bad nonces, how fast jobs are changed, and a pool that was late itself."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
+import math
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
-from simulated import simulated, simulated_process
-from web_server import Server
+from hashing_miner import START, WORK, Timeline, found_shares, of_work, told
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hwkit.errors import DeviceFault, NotPermitted, RecordError
-from hwkit.hashers.asic import restore, settings
-from hwkit.hashers.asic.asking import Miner, Ports
-from hwkit.hashers.asic.settings import Settings
-
-HWKIT = Path(sys.executable).with_name("hwkit")
-PATIENCE_S = 60
-HTTP = pytest.mark.needs(module="aiohttp")
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path, monkeypatch):
-    monkeypatch.setenv("HWKIT_STATE", str(tmp_path / "state"))
-    return tmp_path / "state" / "restore"
-
-
-def of(miner):
-    return Settings("127.0.0.1", Ports(api=miner.api_port, http=miner.web_port))
+from hwkit.harness import miner_caveats as caveats
+from hwkit.harness import stretches as by_stretch
+from hwkit.harness.answering import Answering
+from hwkit.harness.delivered import Change, Setting
+from hwkit.harness.efficiency import HASHES_PER_DIFFICULTY
+from hwkit.harness.inferred import infer
+from hwkit.harness.plan import Plan
+from hwkit.harness.stretches import by_setting, stretches
+from hwkit.protocols import Assigned, Basis, Window
+from hwkit.report.delivered import delivered_rows
+from hwkit.units import Figure
+from hwkit.work import Target
 
 
-def told(miner):
-    asked = Miner("127.0.0.1", Ports(api=miner.api_port, http=miner.web_port))
-    try:
-        return asked.read()
-    finally:
-        asked.close()
+@pytest.fixture(scope="module")
+def timeline():
+    job = Plan(seed="a miner").job(1_800_000_000, Target(1), basis=Basis.SHARES)
+    return Timeline(job, found_shares(job))
 
 
-def test_a_luxos_is_set_by_its_profiles():
-    with simulated("luxos") as miner:
-        own, before = of(miner), dict(miner.pools.settings)
-        assert own.set("power-target", "784") == "power-target 190MHz"
-        assert told(miner).mode.value == "190MHz"
-        assert told(miner).power_target_w.value == 784
-        assert miner.speed == pytest.approx(190 / 290)
-        assert own.set("any", "85%") == "power-target 240MHz"  # of 1188 W: 978 W is nearest
-        assert own.set("mode", "340MHz") == "mode 340MHz"
-        assert own.set("frequency", "100%") == "frequency 290MHz"  # of what it was set to at first
-        own.set("frequency", "190")
-        with pytest.raises(NotPermitted, match="no mode 'low'; it has 190MHz, 240MHz"):
-            own.set("mode", "low")
-        with pytest.raises(NotPermitted, match="it changes mode, power-target, frequency"):
-            own.set("voltage", "12")
-        assert len(restore.changed()) == 1
-        own.restore()
-        assert restore.changed() == []
-        assert miner.pools.settings == before
+def covers(figure, value):
+    return figure["lo"] <= value <= figure["hi"]
 
 
-@HTTP
-def test_an_axeos_is_set_by_number():
-    with simulated("axeos") as miner:
-        own, before = of(miner), dict(miner.pools.settings)
-        assert own.set("any", "80%") == "frequency 420"
-        assert told(miner).frequency_mhz.value == 420
-        assert miner.power_w == pytest.approx(17.2 * 0.8)
-        own.set("voltage", "1100")
-        for value, why in (
-            ("5250", "5250 lies outside of 20% to 150% of what its frequency is, 525"),
-            ("50", "50 lies outside"),
-            ("fast", "'fast' is none"),
-            ("nan", "'nan' is none"),
-        ):
-            with pytest.raises(NotPermitted, match=why):
-                own.set("frequency", value)
-        [kept] = restore.changed()
-        assert kept.own == {"frequency": 525, "voltage": 1150}
-        own.restore()
-        assert miner.pools.settings == before
+def told_by_setting(timeline):
+    delivered, windows = timeline.rows()
+    delivered.settle(windows[-1].closed)
+    return by_setting(windows, delivered, Basis.SHARES, lambda _: []).get("settings")
 
 
-@pytest.mark.parametrize(
-    ("dialect", "why"),
-    [
-        ("luxos", "Access denied"),
-        pytest.param("axeos", "lets nobody change that", marks=HTTP),
-        ("avalon", "Access denied"),
-    ],
-)
-def test_one_that_lets_nobody_write_stays_as_it_is(dialect, why):
-    with simulated(dialect, writable=False) as miner:
-        before, own = dict(miner.pools.settings), of(miner)
-        value = "190MHz" if dialect == "luxos" else "2"
-        with pytest.raises(NotPermitted, match=why):
-            own.set(
-                "frequency" if dialect == "axeos" else "mode",
-                "420" if dialect == "axeos" else value,
+lengths = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5)), min_size=1, max_size=30)
+moments = st.tuples(st.sampled_from("abc"), st.integers(-5, 150), st.integers(1, 40))
+
+
+@given(lengths, st.lists(moments, max_size=8))
+def test_stretches_part_the_time(sizes, some):
+    windows, at = [], 0
+    for length, shares in sizes:
+        windows.append(Window(0, at, at + length, 10 * shares, None, shares, None))
+        at += length
+    changes = [
+        Change(name, since, since + took, Setting(0.0, ()), Setting(float(number), ()))
+        for number, (name, since, took) in enumerate(some, 1)
+    ]
+    found = stretches(windows, changes)
+    inside = [window for each in found for window in each.windows]
+    touched = [
+        window
+        for window in windows
+        if any(c.since < window.closed and c.at > window.opened for c in changes)
+    ]
+    # Each window is in one stretch, in order, or in none since something may have changed in it.
+    assert sorted(inside + touched, key=lambda window: window.opened) == windows
+    assert [each.first for each in found] == [windows.index(each.windows[0]) for each in found]
+    assert sum(each.shares for each in found) + sum(w.shares for w in touched) == sum(
+        window.shares for window in windows
+    )
+    for each in found:
+        assert each.windows == windows[each.first : each.first + len(each.windows)]
+        assert not any(c.since < each.closed and c.at > each.opened for c in changes)
+        for name in each.settings:
+            before = [c for c in changes if c.name == name and c.at <= each.opened]
+            last = max((c.at for c in before), default=None)
+            assert each.settings[name] in (
+                {c.now for c in before if c.at == last} if before else {Setting(0.0, ())}
             )
-        own.restore()
-        assert restore.changed() == []
-        assert miner.pools.settings == before
+    for a, b in pairwise(found):
+        assert any(c.since < b.opened and c.at > a.closed - 1 for c in changes)
 
 
-def test_what_has_no_settings_that_can_be_put_back_has_none():
-    with (
-        simulated("cgminer") as miner,
-        pytest.raises(NotPermitted, match="it changes nothing of it"),
-    ):
-        of(miner).set("frequency", "80%")
+def test_each_setting_has_figures_of_its_own(timeline):
+    slower = replace(
+        timeline,
+        keep=lambda at, found: at < 60 or found.share.nonce % 2,
+        events=(
+            *told("mode", None, None, first=-5.0, every=63.0, words=("turbo",)),
+            *told("mode", None, first=60.5, words=("eco",)),
+            *told("total_hashes", *(1000.0 * n for n in range(63)), first=-1.0),
+            *told("total_hashes", *(61_000 + 500.0 * n for n in range(42)), first=62.0),
+        ),
+    )
+    found = told_by_setting(slower)
+    first, second = found["stretches"]
+    assert (first["from_s"], first["to_s"]) == (0.0, 58.0)  # as it was told for the last time
+    assert (second["from_s"], second["to_s"]) == (61.0, 100.0)
+    assert (first["settings"], second["settings"]) == ({"mode": "turbo"}, {"mode": "eco"})
+    assert (first["changed"], second["changed"]) == ([], ["mode"])
+    assert covers(first["hashrate"], timeline.rate_h_s)
+    assert covers(second["hashrate"], timeline.rate_h_s / 2)
+    assert first["claimed"]["hashrate_h_s"] == pytest.approx(1000)
+    assert second["claimed"]["hashrate_h_s"] == pytest.approx(500)
+    inferred = slower.infer()
+    rest = found["between"]
+    assert rest["time_s"] == 3.0
+    everything = first["shares"] + second["shares"] + rest["shares"]
+    assert everything == inferred.told["shares"]
+    run = inferred.figures["hashrate"]
+    assert not covers(first["hashrate"], run.value)
+    assert not covers(second["hashrate"], run.value)
+    assert [c.names for c in inferred.caveats if isinstance(c, caveats.SettingsChanged)] == ["mode"]
+    lines = dict(delivered_rows({"delivered": inferred.told | {"settings": found}, "figures": {}}))
+    assert lines["setting 2"].startswith("mode eco (61.0 to 100.0 s): ")
+    assert lines["of none"] == f"while one changed: {rest['shares']} shares in 3 s"
 
 
-def test_an_avalon_has_modes():
-    with simulated("avalon") as miner:
-        own = of(miner)
-        own.set("mode", "2")
-        assert told(miner).mode.value == "2"
-        own.restore()
-        assert told(miner).mode.value == "1"
+def test_what_did_not_change_has_no_figures_of_its_own(timeline):
+    same = told("mode", None, None, first=-5.0, every=50.0, words=("eco",))
+    assert told_by_setting(replace(timeline, events=same)) is None
+    # Nor what changed before.
+    early = told("mode", None, first=-2.0, words=("turbo",))
+    assert told_by_setting(replace(timeline, events=(*same[:1], *early))) is None
 
 
-class Braiins:
-    """The REST API, in the recording's words; what is wrong with it is `wrong`."""
-
-    def __init__(self, mode=1, wrong=None):
-        self.watt, self.mode, self.wrong, self.puts = 3031, mode, wrong, []
-
-    def __call__(self, handler):
-        if handler.headers.get("Authorization") == "token-1":
-            return True
-        if handler.path == "/api/v1/version":
-            return True
-        handler.say(401, b"")
-        return False
-
-    def answers(self):
-        rate = {"gigahash_per_second": 120000.0}
-        return {
-            "/api/v1/version": {"major": 1, "minor": 7, "patch": 0},
-            "/api/v1/miner/details": {"bos_version": {"current": "25.11"}, "bosminer_uptime_s": 9},
-            "/api/v1/miner/stats": {"miner_stats": {"real_hashrate": {"last_5s": rate}}},
-            "/api/v1/miner/hw/hashboards": {"hashboards": []},
-            "/api/v1/cooling/state": {"fans": []},
-            "/api/v1/performance/tuner-state": {},
-            "/api/v1/pools": [],
-            "/api/v1/configuration/miner": lambda: {
-                "tuner": {"tuner_mode": self.mode, "power_target": {"watt": self.watt}}
-            },
-        }
-
-    def sent(self, handler, document):
-        """Answer a POST or PUT."""
-        if handler.path == "/api/v1/auth/login":
-            right = document == {"username": "root", "password": "secret"}
-            handler.say(200 if right else 401, b'{"token": "token-1"}' if right else b"")
-        elif handler.path == "/api/v1/performance/power-target" and self(handler):
-            self.puts.append(document["watt"])
-            if self.wrong is not None:
-                handler.say(*self.wrong)
-                return
-            self.watt = document["watt"]
-            handler.say(200, json.dumps(document).encode())
+def test_a_stretch_of_unlike_shares_has_an_exact_interval_too(timeline):
+    late = told("mode", None, None, first=97.0, every=1.0, words=("eco",))
+    late = (late[0], replace(late[1], words=("turbo",)))
+    mixed = replace(timeline, works=(WORK, 8 * WORK), events=late)
+    first = told_by_setting(mixed)["stretches"][0]
+    delivered, windows = replace(mixed, events=()).rows()
+    delivered.squares = math.fsum(delivered.squares_of[:97])
+    delivered.work = float(sum(window.hashes for window in windows[:97]))
+    run = infer(windows[:97], delivered, Basis.SHARES).figures["hashrate"]
+    assert Figure.from_json(first["hashrate"]) == run
 
 
-@pytest.fixture
-def braiins(credentials):
-    """Return a function that serves a Braiins, and the settings of it."""
-    credentials(password="secret")
-    servers = []
-
-    def start(fake):
-        server = Server(fake.answers(), auth=fake, sent=fake.sent)
-        servers.append(server)
-        server.thread.start()
-        return Settings("127.0.0.1", Ports(api=1, http=server.port, whatsminer=1))
-
-    yield start
-    for each in servers:
-        each.stop()
-
-
-@HTTP
-def test_a_braiins_has_a_power_target(braiins):
-    own = braiins(fake := Braiins())
-    assert own.set("any", "80%") == "power-target 2425"
-    own.set("power-target", "2600")
-    own.restore()
-    assert fake.puts == [2425, 2600, 3031]
+def test_of_many_stretches_the_longest_are_named(timeline, monkeypatch):
+    monkeypatch.setattr(by_stretch, "MOST", 3)
+    values = [float(n) for second in range(7) for n in (second, second)]
+    ats = [(10.0 + second * 10 + part) for second in range(7) for part in (0.0, 9.0)]
+    events = [
+        replace(told("frequency_mhz", value)[0], at=START + round(at * 1e9))
+        for value, at in zip(values, ats, strict=True)
+    ]
+    found = told_by_setting(replace(timeline, events=tuple(events)))
+    assert len(found["stretches"]) == 3
+    assert found["unnamed"]["stretches"] == 4
+    assert found["stretches"][-1]["to_s"] == 100.0
+    named = sum(each["shares"] for each in found["stretches"])
+    rest = found["between"]["shares"] + found["unnamed"]["shares"]
+    assert named + rest == timeline.infer().told["shares"]
+    time_s = sum(each["to_s"] - each["from_s"] for each in found["stretches"])
+    assert time_s + found["between"]["time_s"] + found["unnamed"]["time_s"] == pytest.approx(100)
 
 
-@HTTP
-def test_one_that_tunes_for_something_else_is_left_alone(braiins):
-    own = braiins(fake := Braiins(mode=2))
-    with pytest.raises(NotPermitted, match="changes no any; it changes nothing"):
-        own.set("any", "80%")
-    assert fake.puts == []
+def bad(timeline, *counted):
+    inferred = replace(timeline, events=told("hardware_errors", *counted)).infer()
+    return inferred.told.get("hardware_errors"), inferred
 
 
-@HTTP
-@pytest.mark.parametrize(
-    ("wrong", "why"),
-    [
-        ((400, b"no"), "it will not be set to 2425: .*HTTP 400"),
-        ((200, b"yes"), "its power-target is not as told"),  # and does not do it
-        ((503, b""), "HTTP 503"),
-    ],
-)
-def test_what_does_not_do_as_it_is_told_is_found_out(braiins, monkeypatch, wrong, why):
-    monkeypatch.setattr(settings, "PATIENCE_S", 0.5)
-    own = braiins(fake := Braiins(wrong=wrong))
-    with pytest.raises((NotPermitted, DeviceFault), match=why):
-        own.set("power-target", "80%")
-    fake.wrong = None
-    own.restore()
-    assert fake.watt == 3031
+def test_bad_nonces_are_held_against_the_good_ones(timeline):
+    shares = timeline.infer().told["shares"]
+    many, inferred = bad(timeline, *(3.0 * n for n in range(103)))
+    assert many["errors"] == 300
+    # Shares here are far easier than difficulty 1: each is a nonce that was found.
+    assert many["good"] == pytest.approx(shares)
+    assert many["share"]["value"] == pytest.approx(300 / (300 + shares))
+    (found,) = [c for c in inferred.caveats if isinstance(c, caveats.HardwareErrors)]
+    assert found.lo < found.share < found.hi
+    assert "bad" in dict(delivered_rows({"delivered": inferred.told, "figures": {}}))["bad nonces"]
 
 
-RUN = """
-import sys, time
-from hwkit.hashers.asic.asking import Ports
-from hwkit.hashers.asic.settings import Settings
-own = Settings("127.0.0.1", Ports(api=int(sys.argv[1])))
-own.set("frequency", "190")
-print("set", flush=True)
-time.sleep(600)
-"""
+def test_a_few_bad_nonces_are_no_caveat(timeline):
+    few, inferred = bad(timeline, *(0.4 * n for n in range(103)))
+    assert 0 < few["share"]["value"] < 0.02
+    assert caveats.HardwareErrors not in map(type, inferred.caveats)
+    assert bad(timeline)[0] is None  # it does not count them
 
 
-def test_a_killed_process_leaves_it_to_asic_restore(tmp_path):
-    with simulated_process("--dialect", "luxos") as miner:
-        miner.web_port = 80
-        with subprocess.Popen(
-            [sys.executable, "-c", RUN, str(miner.api_port)], stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout
-            assert process.stdout.readline() == "set\n"
-            with pytest.raises(NotPermitted, match="another hwkit is at it"):
-                of(miner).left()
-            process.send_signal(signal.SIGKILL)
-        assert told(miner).mode.value == "190MHz"
-        with pytest.raises(NotPermitted, match="waits to be put back"):
-            of(miner).set("frequency", "240")  # its own would be forgotten
-        done = subprocess.run(
-            [HWKIT, "asic", "restore", f"127.0.0.1:{miner.api_port}", "--json"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_S,
-            env=os.environ,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "mode 290MHz" in done.stderr
-        assert told(miner).mode.value == "290MHz"
-    assert restore.changed() == []
+def test_work_at_a_difficulty_is_as_many_nonces(timeline):
+    # As if each share stood for so many of difficulty 1, and its chips kept those below 4 back.
+    delivered, windows = timeline.rows()
+    for event in told("hardware_errors", *range(103)):
+        delivered.hear(event)
+    times = 40_000 * HASHES_PER_DIFFICULTY / delivered.work
+    delivered.work *= times
+    delivered.squares *= times**2
+    delivered.largest *= times
+    share = infer(windows, delivered, Basis.SHARES).told["hardware_errors"]
+    assert share["good"] == pytest.approx(40_000)
+    target = Target.from_difficulty(1)
+    (level,) = delivered.levels.values()
+    level.nearest = 0.25
+    delivered.levels = {target: level}
+    share = infer(windows, delivered, Basis.SHARES).told["hardware_errors"]
+    assert share["chip_difficulty"] == pytest.approx(4)
+    assert share["good"] == pytest.approx(10_000)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["{", "[]", '{"what": "pools", "by": "x"}', '{"what": "outlet", "by": 1}', '{"by": "x"}'],
-)
-def test_a_file_that_is_none_is_told(state, text):
-    (state / "set").mkdir(parents=True)
-    (state / "set" / "outlet_x.json").write_text(text)
-    with pytest.raises(RecordError, match="see to the miner"):
-        restore.changed()
+def job(serial, at, connection=1, *, clean=False):
+    return Assigned(serial, of_work(WORK), at, clean, connection)
+
+
+def test_how_fast_it_takes_up_a_job_is_seen_by_the_shares():
+    seen = Answering()
+    for each in (job(1, 0, clean=True), job(2, 1000), job(3, 2000), job(9, 2100, connection=2)):
+        seen.sent(each)
+    for at, serial in ((10, 1), (1100, 1), (1150, 2), (1200, 1), (1300, 2), (2400, 3), (2500, 9)):
+        seen.came(at, serial)
+    jobs = seen.to_json(-1, 3000, 3e-6)["answering"]["new_jobs"]
+    # The first job of a connection follows none, and a share of another's job is no late one.
+    assert (jobs["jobs"], jobs["clean"]) == (2, False)
+    assert jobs["first_share"] == {"count": 2, "median_s": 150e-9, "p95_s": 400e-9}
+    assert jobs["last_of_before"] == {"count": 2, "median_s": 0.0, "p95_s": 200e-9}
+    assert jobs["chance_s"] == pytest.approx(math.log(2) * 3e-6 / 7)
+    seen.sent(job(4, 3000, clean=True))
+    seen.came(3100, 4)
+    jobs = seen.to_json(-1, 4000, 4e-6)["answering"]["new_jobs"]
+    assert (jobs["jobs"], jobs["clean"], jobs["first_share"]["median_s"]) == (1, True, 100e-9)
+    assert seen.to_json(3500, 4000, 1.0) == {}
+
+
+def test_its_answers_to_a_question_are_told_by_median_and_p95(timeline):
+    answers = told("answered_s", *(n / 1000 for n in range(1, 101)), first=0.0, every=0.5)
+    inferred = replace(timeline, events=answers).infer()
+    answered = inferred.told["answering"]["answers"]
+    assert answered == {"count": 99, "median_s": 0.051, "p95_s": 0.096}  # one came before it opened
+    line = dict(delivered_rows({"delivered": inferred.told, "figures": {}}))["answering"]
+    assert line.startswith("there and back 51 ms (95 % within 96 ms, 99 times)")
+
+
+def batched(timeline, *late):
+    held = replace(timeline, move=lambda at: math.ceil(at * 8) / 8, events=late).infer()
+    line = dict(delivered_rows({"delivered": held.told, "figures": {}}))["gaps"]
+    assert ("late itself" in line) == bool(late)
+    return held.told["bursts"], caveats.Batched in map(type, held.caveats)
+
+
+def test_a_pool_that_was_late_itself_accuses_nobody(timeline):
+    bursts, accused = batched(timeline)
+    assert accused
+    assert "pool_late" not in bursts
+    on_time = told("pool_late_s", *([0.0] * 395 + [0.2] * 5), first=0.1, every=0.25)
+    bursts, accused = batched(timeline, *on_time)
+    assert accused
+    assert bursts["pool_late"] == pytest.approx(5 / 400, abs=0.003)
+    late = told("pool_late_s", *[0.2] * 400, first=0.1, every=0.25)
+    bursts, accused = batched(timeline, *late)
+    assert not accused
+    assert bursts["pool_late"] == 1.0

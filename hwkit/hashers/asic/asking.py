@@ -35,6 +35,8 @@ OVER_HTTP = ("axeos", "braiins", "vnish", "epic", "proto", "goldshell", "elphape
 # What tells by itself, or with what came before, what answers.
 TELLING = ("version", "summary", "stats", "devdetails")
 ACCEPTED_S = 0.5
+# To whoever meets a miner that is new to us; vendors.py is where this leads to.
+ELSE = "`hwkit asic show --vendors` asks another library (pip install 'hwkit[vendors]')"
 EPIC_PORT = 4028  # HTTP where others have the cgminer API
 
 
@@ -138,9 +140,13 @@ class Miner:
         if find_spec("aiohttp") is None:
             return None
         spoken_to = bool(self.answers)  # by the cgminer API: no HTTP is at that port
-        for name in OVER_HTTP:
-            if not (name == "epic" and spoken_to) and self._is(dialects()[name]):
-                return dialects()[name]
+        usual = self._ports
+        meant = replace(usual, http=usual.api)  # HOST:PORT, of one that has pages alone
+        unusual = usual.api != Ports().api and usual.http == Ports().http
+        for self._ports in (meant, usual) if unusual and not spoken_to else (usual,):
+            for name in OVER_HTTP:
+                if not (name == "epic" and spoken_to) and self._is(dialects()[name]):
+                    return dialects()[name]
         return None
 
     def _is(self, dialect: Dialect) -> bool:
@@ -247,14 +253,16 @@ class Miner:
         """Return why nobody knows what it is."""
         if self.answers:
             raw = b" ".join(reply.raw[:100] for reply in self.answers.values())
-            said = f"{self.host}: it answers, and no dialect knows how: `hwkit asic capture`"
+            said = f"{self.host}: it answers, and no dialect knows how: {ELSE}"
             return ProtocolError(said, raw[:400])
         if isinstance(self._first, NotPermitted):
             return self._first
         why = self._first.why if isinstance(self._first, Unavailable) else str(self._first)
         if find_spec("aiohttp") is None:
             return NoDriver(self.host, f"{why}; over HTTP it may: pip install 'hwkit[http]'")
-        return NoDevice(self.host, f"no miner answers there: {why}")
+        pages = self._ports.http not in self._dead
+        other = f"; its pages are of no miner that we know: {ELSE}" if pages else ""
+        return NoDevice(self.host, f"no miner answers there: {why}{other}")
 
     def _accepts(self, port: int) -> bool:
         """Does anybody listen, who may only be slow? What has answered before is."""

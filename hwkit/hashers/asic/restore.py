@@ -128,7 +128,7 @@ class Pending(Kept):
     @property
     def place(self) -> str:
         """HOST:PORT, as it was addressed."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return place_of(self.host, self.port)
 
     @property
     def said(self) -> str:
@@ -207,6 +207,11 @@ def folder() -> Path:
     """Return where these files are."""
     told = os.environ.get("HWKIT_STATE")
     return (Path(told) if told else user_state_path("hwkit", appauthor=False)) / "restore"
+
+
+def place_of(host: str, port: int) -> str:
+    """Return HOST:PORT, as a miner is addressed; IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def find(place: str | None) -> list[Pending]:

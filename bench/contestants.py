@@ -26,6 +26,7 @@ from hwkit.harness.plan import Plan
 from hwkit.harness.statistics import poisson_z
 from hwkit.hashers.kernel import TimedHits
 from hwkit.sha256d import sha256d
+from hwkit.wire.stratum_jobs import Sent
 from hwkit.work import NONCES, Share, Target
 
 SHARES_PER_S = 4  # sending 8 costs cpuminer-opt 0.2 % of its time, minerd 0.1 %
@@ -117,15 +118,16 @@ class Miner(Counted):
             end(self._child)
 
     def _scan(self, job):
+        sent = Sent(job, job.serial, job.target, job.ntime)
         until = time.monotonic() + self._setting.deadline_s
         try:
             if self._child is None:
                 self._start(until)
             self._settle()
             self._send(method="mining.set_difficulty", params=[float(job.target.difficulty)])
-            self._send(method="mining.notify", params=notification(job))
+            self._send(method="mining.notify", params=sent.notification(clean=True))
             os.killpg(self._child.pid, signal.SIGCONT)
-            result = self._measure(job, until)
+            result = self._measure(sent, until)
             os.killpg(self._child.pid, signal.SIGSTOP)
         except OSError as error:
             why = how_it_ended(self._child) if self._child else "does not start"
@@ -159,11 +161,11 @@ class Miner(Counted):
                 os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
                 os.setpriority(os.PRIO_PROCESS, int(task.name), ours)
 
-    def _measure(self, job, until):
+    def _measure(self, sent, until):
         """Return the hashes from its first share to one a piece later, their time, the shares."""
-        roll = None
+        roll, version = None, sent.template.version
         for cpu_ns, asked in self._requests(until):
-            if asked["method"] != "mining.submit" or asked["params"][1] != f"{job.serial:x}":
+            if asked["method"] != "mining.submit" or asked["params"][1] != sent.id:
                 continue  # as a share of the turn before
             extranonce2, ntime, nonce = asked["params"][2:5]
             place = int.from_bytes(bytes.fromhex(nonce), "little")  # it counts in SHA-256's order
@@ -175,8 +177,8 @@ class Miner(Counted):
             if place <= last:
                 raise ProtocolError("its nonces do not ascend: nobody can count its hashes", b"")
             last = place
-            rolled = bytes.fromhex(extranonce2), int(ntime, 16), job.version, int(nonce, 16)
-            shares.append(Share(job.serial, *rolled))
+            rolled = bytes.fromhex(extranonce2), int(ntime, 16), version, int(nonce, 16)
+            shares.append(Share(sent.serial, *rolled))
             if cpu_ns - began_ns >= self._setting.piece_s * 1e9:
                 return last - first, cpu_ns - began_ns, shares
         raise AssertionError  # requests end by raising
@@ -214,20 +216,6 @@ class Miner(Counted):
 
     def _send(self, **message):
         self._wire.sendall(json.dumps({"id": None, **message}).encode() + b"\n")
-
-
-def notification(job):
-    """Return the parameters of mining.notify; the previous hash goes as 8 big-endian numbers."""
-    words = [job.prev_hash[at : at + 4][::-1] for at in range(0, 32, 4)]
-    return [
-        f"{job.serial:x}",
-        b"".join(words).hex(),
-        (job.coinbase1 + job.serial.to_bytes(4, "little")).hex(),
-        job.coinbase2.hex(),
-        [node.hex() for node in job.branch],
-        *(f"{number:08x}" for number in (job.version, job.nbits, job.ntime)),
-        True,
-    ]
 
 
 class Told:

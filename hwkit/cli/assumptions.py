@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,19 +15,24 @@ from platformdirs import user_data_path
 from hwkit.cli.models import known_models, read_text
 from hwkit.cli.options import read_with
 from hwkit.economics import alternatives, handwritten, snapshot
-from hwkit.economics.catalogue import find
+from hwkit.economics.catalogue import ASSUMED_HASHRATE, ASSUMED_POWER, find, matching
 from hwkit.economics.machine import Machine
 from hwkit.economics.scenario import Scenario, payments, read_scenario
 from hwkit.errors import PlanError
+from hwkit.report.sheet import model_of
 from hwkit.units import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from hwkit.economics.catalogue import Nameplate
     from hwkit.economics.futures import Terms
     from hwkit.economics.snapshot import Snapshot
+    from hwkit.evaluate.units import Named
 
-RECORD = re.compile(r"last|\d{8}T\S*")  # the beginning of an id is enough of it
+# A record's id, or an evaluation's: the beginning is enough of it. Several are a lot.
+_ID = r"(last|e?\d{8}T[^\s,]*)"
+MEASURED = re.compile(f"{_ID}(,{_ID})*")
 
 
 def share(text: str) -> float:
@@ -132,17 +138,38 @@ grid_option = click.option(
 )
 
 
-def finder(own: Path | None, store: str | None) -> Callable[[str], Machine]:
-    """Return what makes a machine of a model's name or a record's id; the store opens if needed."""
+def finder(
+    own: Path | None, store: str | None, *, this_unit: bool = False
+) -> Callable[[str], Machine]:
+    """Return what makes a machine of a model's name, or of the units that ids name.
+
+    Of `this_unit` no spread between units is assumed: it is the one that is bought.
+    """
 
     def machine(name: str) -> Machine:
-        if RECORD.fullmatch(name):
-            from hwkit.records import Store  # noqa: PLC0415 - SQLAlchemy takes its time
+        known = known_models(own)
+        if not MEASURED.fullmatch(name):
+            return Machine.of_nameplate(find(name, known))
+        from hwkit.evaluate import units  # noqa: PLC0415 - SQLAlchemy takes its time
+        from hwkit.records import Store  # noqa: PLC0415 - so here
 
-            return Machine.of_record(Store(store).get(name).document)
-        return Machine.of_nameplate(find(name, known_models(own)))
+        found = units.units_of(name.split(","), store, Store(store))
+        if this_unit and len(found) > 1:
+            raise PlanError(f"{name}: --this-unit is of one unit, and these are several")
+        if this_unit:
+            made = Machine.of_record(found[0].record.document)
+            return replace(made, name=found[0].model or made.name)
+        return units.machine_of(found, _tolerances(found[0], known))
 
     return machine
+
+
+def _tolerances(unit: Named, known: Sequence[Nameplate]) -> tuple[float, float]:
+    """Return the widest tolerances of the model that a unit was sold as, or says it is."""
+    model = unit.model or model_of(unit.record)
+    stated = [plate.tolerances for plate in matching(model, known)] if model else []
+    rates, powers = zip(*stated, strict=True) if stated else ((ASSUMED_HASHRATE,), (ASSUMED_POWER,))
+    return max(rates), max(powers)
 
 
 def terms_of(

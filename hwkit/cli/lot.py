@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hwkit.cli.options import json_option, print_json, read_with, store_option
-from hwkit.errors import PlanError
 from hwkit.evaluate import lot
-from hwkit.evaluate import state as states
-from hwkit.evaluate.lot import Unit
-from hwkit.evaluate.protocol import BLOCK
-from hwkit.harness.efficiency import SYSTEMATIC
+from hwkit.evaluate.units import FIGURES, measured, units_of
 from hwkit.harness.plan import fraction, percent
 from hwkit.records import Store
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
     from hwkit.evaluate.lot import Spread
-    from hwkit.records.record import Record
 
-FIGURES = {"hashrate": "H/s", "power": "W", "efficiency": "J/TH"}
 PICKED = {
     "random": "drawn by chance",
     "buyer": "picked by the buyer, not by chance: the bounds hold for the lot only as far as the "
@@ -71,20 +65,12 @@ def command(
     may be bad. A unit is bad that failed; one that is INCONCLUSIVE was not shown to be good, and is
     counted with them. Below 3 units it is about this unit, not this model.
     """
-    records = Store(store)
-    found = [_unit(each, store, records) for each in ids]
+    found = units_of(ids, store, Store(store))
     names = [unit.record.id for unit in found]
-    if len(set(names)) < len(names):
-        raise PlanError("a unit is named twice: a lot has each once")
-    models = sorted({unit.model for unit in found if unit.model})
-    if len(models) > 1:
-        raise PlanError(
-            f"a lot is of one model, and these were evaluated as {' and '.join(models)}"
-        )
     verdicts = [unit.verdict for unit in found if unit.verdict is not None]
     figures: dict[str, Spread] = {}
     for name, of in FIGURES.items():
-        some = [measured for unit in found if (measured := _measured(unit.record, name))]
+        some = [figure for unit in found if (figure := measured(unit.record, name))]
         if len(some) == len(found):
             figures[name] = lot.spread(some, of)
     not_good = sum(verdict != "PASS" for verdict in verdicts)
@@ -140,42 +126,3 @@ def _lines(document: dict[str, Any], figures: dict[str, Spread], n: int) -> list
     most = percent(size["bad_at_most"])
     said.append(f"At most {most} bad takes {size['units']} units, drawn by chance, all good.")
     return said
-
-
-class _Named(NamedTuple):
-    """A unit as it was named."""
-
-    record: Record
-    verdict: str | None = None  # of an evaluation, as is the model
-    model: str | None = None
-
-
-def _unit(name: str, store: str | None, records: Store) -> _Named:
-    """Return what an id names. Raises RecordError, PlanError."""
-    if not name.startswith("e"):
-        return _Named(records.get(name))
-    document = states.read(store, name).document
-    blocks = [step["records"] for step in document["steps"] if step["kind"] == BLOCK]
-    if not blocks or not blocks[-1]:
-        raise PlanError(f"evaluation {document['id']} has no measured block")
-    record = records.get(blocks[-1][-1])
-    return _Named(record, document.get("verdict"), document["spec"]["model"])
-
-
-def _measured(record: Record, name: str) -> Unit | None:
-    """Return a unit's figure, what is its meter's apart; None where there is none."""
-    figure = record.figures.get(name)
-    if figure is None or not figure.value:
-        return None
-    document = record.document
-    metered = (document.get("metered") or [{}])[0]
-    budget = (metered.get(name) or {}).get("budget")
-    if name == "hashrate" or budget is None:
-        return Unit(figure.value, figure.U / 2, 0.0)
-    meter = sum(u * u for term, u in budget["terms"].items() if term in SYSTEMATIC) ** 0.5
-    whole = figure.U / 2 / figure.value
-    own = max(whole * whole - meter * meter, 0.0) ** 0.5
-    meters = document.get("meters") or [{}]
-    # An address may be given to another instrument: its serial says which it was.
-    instrument = str(meters[0].get("serial") or metered.get("meter"))
-    return Unit(figure.value, own * figure.value, meter * figure.value, instrument)

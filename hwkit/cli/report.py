@@ -1,4 +1,4 @@
-"""`hwkit report`: what a record holds, as a page, as Markdown, or as JSON."""
+"""`hwkit report`: what a record or an evaluation holds, as a page, as Markdown, or as JSON."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from hwkit.cli.options import store_option
 from hwkit.cli.records import write_whole
 from hwkit.economics import catalogue
 from hwkit.errors import HwkitError, PlanError, RecordError
+from hwkit.evaluate import state
 from hwkit.records import Store
 from hwkit.report import evaluation
-from hwkit.report.html import record_page
+from hwkit.report.html import evaluation_page, record_page
 from hwkit.report.markdown import markdown
 from hwkit.report.sheet import sheet_of
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from hwkit.economics.catalogue import Nameplate
     from hwkit.records import Record
+    from hwkit.report.sheet import Sheet
 
 
 @click.command("report")
@@ -50,29 +52,45 @@ def command(
     own: Path | None,
     store: str | None,
 ) -> None:
-    """Write a report of one record: by its id, the beginning of it, or 'last'.
+    """Write a report of one record or evaluation: by its id, the beginning of it, or 'last' record.
 
     hwkit report last -o report.html
     """
     known = known_models(own)
     if model is not None and not catalogue.matching(model, known):
         raise PlanError(f"no model has {model!r} in its name; hwkit models lists all of them")
-    record = Store(store).get(id_)
     try:
-        text = _written(record, form or "html", known, model, evaluated)
+        if state.is_evaluation(id_):
+            if evaluated is not None:
+                raise PlanError(f"{id_} is an evaluation: --evaluation is for a record's report")
+            text = _of_evaluation(id_, store, form or "html", known, model)
+        else:
+            text = _of_record(Store(store).get(id_), form or "html", known, model, evaluated)
     except HwkitError:
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # Anybody may have written it.
         why = f"{type(error).__name__}: {error}"
-        raise RecordError(f"record {record.id} is misshapen ({why}): hwkit verify {id_}") from error
+        advice = "" if state.is_evaluation(id_) else f": hwkit verify {id_}"
+        raise RecordError(f"{id_} is misshapen ({why}){advice}") from error
     if output is None:
         click.echo(text)
     else:
         write_whole(output, [text])
 
 
-def _written(
+def _of_evaluation(
+    name: str, store: str | None, form: str, known: Sequence[Nameplate], model: str | None
+) -> str:
+    document = state.read(store, name).document
+    taken = evaluation.records_of(document, Store(store).get)
+    sheet = evaluation.sheet_of_evaluation(document, taken)
+    if form != "html":
+        return _in_words(sheet, form)
+    return evaluation_page(document, taken, sheet, known, model)
+
+
+def _of_record(
     record: Record,
     form: str,
     known: Sequence[Nameplate],
@@ -88,8 +106,12 @@ def _written(
     if record.document["state"] == "running":
         raise PlanError(f"record {record.id} is still running: report it when it has ended")
     sheet = sheet_of(record, verdict)
+    if form != "html":
+        return _in_words(sheet, form)
+    return record_page(record, sheet, known, model)
+
+
+def _in_words(sheet: Sheet, form: str) -> str:
     if form == "json":
         return json.dumps(sheet.to_json(), indent=2, allow_nan=False)
-    if form == "markdown":
-        return markdown(sheet)
-    return record_page(record, sheet, known, model)
+    return markdown(sheet)

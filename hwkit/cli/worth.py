@@ -56,13 +56,15 @@ class Ranking(click.Group):
 def command() -> None:
     """Say what machines are worth: hwkit worth MODEL|ID... --price 2970 --power 0.05
 
+    ID is what was measured, a record or an evaluation; ID,ID,ID are units of one model.
+
     `hwkit worth rank --help` lists every assumption. No command asks the network: prices and
     difficulty are of a dated snapshot.
     """
 
 
 @command.command("rank")
-@click.argument("candidates", nargs=-1, required=True, metavar="MODEL|ID[@PRICE]...")
+@click.argument("candidates", nargs=-1, required=True, metavar="MODEL|ID[,ID...][@PRICE]...")
 @click.option("--price", callback=read_with(amount), help="$ for a machine without @PRICE.")
 @click.option(
     "--scenario",
@@ -81,6 +83,11 @@ def command() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write it as a page, too, with the fan of money and what matters most.",
 )
+@click.option(
+    "--this-unit",
+    is_flag=True,
+    help="What was measured is what is bought: no spread between units.",
+)
 @assumptions
 @grid_option
 @snapshot_option
@@ -98,10 +105,14 @@ def rank(
     own: Path | None,
     store: str | None,
     *,
+    this_unit: bool,
     as_json: bool,
     **given: Any,  # noqa: ANN401 - what ASSUMPTIONS read
 ) -> None:
-    """Rank machines, models by name or measured ones by their record's id, with a verdict each.
+    """Rank machines, models by name or measured ones by their ids, with a verdict each.
+
+    ID is a record's or an evaluation's. Of one or two units the nameplate's tolerance is the
+    assumed spread between units; ID,ID,ID, three units or more of one model, have their own.
 
     BUY: at this price it pays as surely as asked for, and beats buying coins with the same money in
     at least half of all futures. BUY BTC: else those coins come out ahead. WAIT: neither; the price
@@ -111,7 +122,7 @@ def rank(
     from hwkit.economics.verdict import costs_of_delay, judge  # noqa: PLC0415 - numpy
 
     terms = terms_of(file, prices, given, read_day(day_of))
-    find = finder(own, store)
+    find = finder(own, store, this_unit=this_unit)
     wanted = [_candidate(text, price, find) for text in candidates]
     verdicts = judge(wanted, terms)
     days = [

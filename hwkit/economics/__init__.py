@@ -18,6 +18,7 @@ from hwkit.economics.network import (
     network_hashrate,
     subsidy,
 )
+from hwkit.economics.treasury import treasury
 
 __all__ = [
     "break_even_difficulty",
@@ -31,4 +32,5 @@ __all__ = [
     "network_hashrate",
     "revenue_per_kwh",
     "subsidy",
+    "treasury",
 ]

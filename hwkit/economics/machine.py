@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hwkit.economics.catalogue import Nameplate
 
 MEASURED, NAMEPLATE = "measured", "nameplate"
+ONE = "this unit, not this model"
 TERA = 1e12
 
 
@@ -93,7 +94,7 @@ class Machine:
             MEASURED,
             rate,
             Figure(watts, watts * (1 - u), watts * (1 + u), "W"),
-            ("one unit, not the model", *notes),
+            (ONE, *notes),
             str(name),
         )
 

@@ -85,6 +85,14 @@ def spread(units: Sequence[Unit], unit: str) -> Spread:
     )
 
 
+def next_unit(found: Spread) -> Figure:
+    """Return where one more unit lies (95 %): Student's t, around a mean that is not certain."""
+    mean = found.mean
+    between = found.between.value if found.between else 0.0
+    U = math.hypot(mean.U, student_t(found.units - 1) * between)  # noqa: N806
+    return Figure(mean.value, mean.value - U, mean.value + U, mean.unit)
+
+
 def tolerance_factor(n: int, content: float = CONTENT, confidence: float = CONFIDENCE) -> float:
     """Return k of the two-sided normal tolerance interval, mean ± k s (Howe, JASA 64, 1969)."""
     z = NormalDist().inv_cdf((1 + content) / 2)

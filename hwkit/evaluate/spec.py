@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from hwkit.evaluate.verdicts import Limit
 from hwkit.harness.efficiency import TERA
 from hwkit.harness.foresee import Expected
+from hwkit.harness.plan import percent
 
 if TYPE_CHECKING:
     from hwkit.economics.catalogue import Nameplate
@@ -32,12 +33,12 @@ class Spec:
         less, more = plate.tolerances
         rate_h_s, power_w = plate.hashrate_th_s * TERA, plate.power_w
         assumed = " (assumed)" if plate.assumed else ""
-        of_rate, of_power = f"nameplate - {less:.3g}{assumed}", f"nameplate + {more:.3g}{assumed}"
-        of_both = f"nameplate + {over:.3g}" if efficiency_j_th is None else "told"
+        of_rate, of_power = f"nameplate - {percent(less)}", f"nameplate + {percent(more)}"
+        of_both = f"nameplate + {percent(over)}" if efficiency_j_th is None else "told"
         j_th = efficiency_j_th or plate.efficiency_j_th * (1 + over)
         limits = {
-            HASHRATE: Limit(rate_h_s * (1 - less), "H/s", most=False, source=of_rate),
-            POWER: Limit(power_w * (1 + more), "W", most=True, source=of_power),
+            HASHRATE: Limit(rate_h_s * (1 - less), "H/s", most=False, source=of_rate + assumed),
+            POWER: Limit(power_w * (1 + more), "W", most=True, source=of_power + assumed),
             EFFICIENCY: Limit(j_th, "J/TH", most=True, source=of_both),
         }
         return cls(plate.model, rate_h_s, power_w, limits, plate.boundary, plate.source)

@@ -85,6 +85,11 @@ def begun(store: str | None, document: dict[str, Any]) -> State:
     return State(folder(store) / f"{name}.json", whole)
 
 
+def is_evaluation(name: str) -> bool:
+    """Is it an evaluation's id, or the beginning of one? A record's begins with a digit."""
+    return name.startswith("e")
+
+
 def read(store: str | None, name: str) -> State:
     """Return an evaluation by its id, the beginning of it, or 'last'. Raises RecordError."""
     found = sorted(folder(store).glob("e*.json"))

@@ -209,24 +209,28 @@ def compared(a: Energy, b: Energy, between_w: float = BETWEEN_W) -> Comparison:
     refuse_unlike(a.specs[0], b.specs[0])
     if abs(a.opened - b.opened) + abs(a.closed - b.closed) > SAME_NS:
         raise Unmeasurable("the meters did not see the same time: one of them fell silent")
-    for seen in (a, b):
-        [spec] = seen.specs
-        if seen.grade is not Grade.FULL:
-            kinds = ", ".join(sorted({finding.kind for finding in seen.findings}))
-            saw = f"{spec.name} saw {100 * seen.coverage:.3g} % of the time"
-            raise Unmeasurable(f"{saw}{kinds and f' ({kinds})'}: no ratio can stand on that")
-        if spec.interval_s is not None and seen.polling.readings < FEWEST:
-            said = f"{seen.polling.readings} readings of {spec.name}"
-            raise Unmeasurable(f"{said}: {FEWEST} at least, so a longer --time")
-        if not seen.joules:
-            raise Unmeasurable(f"{spec.name} saw no energy: is the load switched on?")
-    assert a.joules is not None and b.joules is not None  # noqa: S101, PT018 - refused above
+    of_a, of_b = _joules(a), _joules(b)
     terms = {
-        f"{name} of {which}": u / (seen.joules or 0.0)
-        for which, seen in (("A", a), ("B", b))
+        f"{name} of {which}": u / joules
+        for which, seen, joules in (("A", a, of_a), ("B", b, of_b))
         for name, u in seen.terms.items()
         if name != METER_CLASS
     }
-    terms[BETWEEN] = between_w * b.time_s / b.joules / math.sqrt(3)
+    terms[BETWEEN] = between_w * b.time_s / of_b / math.sqrt(3)
     budget = Budget.of(terms)
-    return Comparison(a, b, budget.figure(a.joules / b.joules, ""), budget)
+    return Comparison(a, b, budget.figure(of_a / of_b, ""), budget)
+
+
+def _joules(seen: Energy) -> float:
+    """Return what one meter saw. Raises Unmeasurable where no ratio can stand on it."""
+    [spec] = seen.specs
+    if seen.grade is not Grade.FULL:
+        kinds = ", ".join(sorted({finding.kind for finding in seen.findings}))
+        saw = f"{spec.name} saw {100 * seen.coverage:.3g} % of the time"
+        raise Unmeasurable(f"{saw}{kinds and f' ({kinds})'}: no ratio can stand on that")
+    if spec.interval_s is not None and seen.polling.readings < FEWEST:
+        said = f"{seen.polling.readings} readings of {spec.name}"
+        raise Unmeasurable(f"{said}: {FEWEST} at least, so a longer --time")
+    if not seen.joules:
+        raise Unmeasurable(f"{spec.name} saw no energy: is the load switched on?")
+    return seen.joules

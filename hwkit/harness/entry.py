@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import ProtocolError
+from hwkit.harness.delivered import ANSWERED
 from hwkit.harness.figures import conditions, share_count_fault, summarise
 from hwkit.harness.reach import time_left
 from hwkit.harness.result import Partners, work_within
@@ -22,7 +23,7 @@ from hwkit.work import Target
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from hwkit.errors import HwkitError
     from hwkit.harness.audit import Auditor
@@ -104,6 +105,18 @@ class Entry:
         return self.hasher.spec.name
 
     @property
+    def record(self) -> RunSink:
+        """The record that it is measured into; there is none before that."""
+        if self.run is None:
+            raise RuntimeError(f"{self.name} is {self.state}: its record is not open")
+        return self.run
+
+    @property
+    def target(self) -> Target:
+        """What its shares meet."""
+        return self.job.target if self.job else CALIBRATION
+
+    @property
     def kernels(self) -> set[str]:
         """The kernels whose work it is, by name: none of them may audit it."""
         if isinstance(self.hasher, KernelHasher):
@@ -117,10 +130,10 @@ class Entry:
 
     def keep(self, turn: Turn) -> None:
         """Put a window and its shares into the record."""
-        assert self.run is not None  # noqa: S101 - it is measuring
-        self.run.window(turn.window)
+        record = self.record
+        record.window(turn.window)
         for at, share in turn.shares:
-            self.run.share(CreditedShare(len(self.windows), at, share))
+            record.share(CreditedShare(len(self.windows), at, share))
         self.windows.append(turn.window)
         if self.delivered is not None:
             self.delivered.close(turn.window, turn.shares)
@@ -146,21 +159,21 @@ class Entry:
 
     def hear(self, events: Sequence[MinerEvent]) -> None:
         """Put what a miner was sent, sent in and told into the record."""
-        assert self.run is not None  # noqa: S101 - it is measuring
-        for event in events:
+        record = self.record
+        for event in _with_answers(events):
             if isinstance(event, Assigned):
                 self.sent = self.sent or event.at
-                self.run.assigned(event)
+                record.assigned(event)
             elif isinstance(event, Probe):
                 if not self.windows:  # how it warms up; a run of days is not to fill the memory
                     self.probes.append(event)
-                self.run.probe(event)
+                record.probe(event)
             elif isinstance(event, Link):
-                self.run.event(event.at, _told(event))
+                record.event(event.at, _told(event))
             elif event.verdict is Verdict.GOOD:
                 self.at_work = True
             else:  # good ones are among the shares
-                self.run.submission(event)
+                record.submission(event)
             if self.delivered is not None:
                 self.delivered.hear(event)
         self.keep_readings()
@@ -182,8 +195,7 @@ class Entry:
 
     def refuse_unlikely(self) -> None:
         """Raise ProtocolError where the shares contradict the hashes counted."""
-        assert self.job is not None  # noqa: S101 - it is measuring
-        if self.counts and (fault := share_count_fault(self.hashes, self.shares, self.job.target)):
+        if self.counts and (fault := share_count_fault(self.hashes, self.shares, self.target)):
             raise ProtocolError(fault, b"")
 
     def probe(self) -> None:
@@ -280,7 +292,7 @@ class Entry:
         self.summary = summarise(
             self.windows,
             self.audits,
-            self.job.target if self.job else CALIBRATION,
+            self.target,
             probes=self.probes,
             metered=[(each.spec, each.between(since, until)) for each in self.sampled],
             delivered=self.delivered,
@@ -314,6 +326,14 @@ def _told(link: Link) -> str:
     return plain(f"{who}: {link.what}{link.words and f' {link.words}'}{took}")
 
 
+def _with_answers(events: Sequence[MinerEvent]) -> Iterator[MinerEvent]:
+    """Yield events, and after each answer how long it took, as a number that figures can use."""
+    for event in events:
+        yield event
+        if isinstance(event, Link) and event.what == "answered" and event.took_ns is not None:
+            yield Probe(event.at, ANSWERED, event.took_ns / 1e9, (event.words,))
+
+
 def partners_of(entry: Entry) -> Partners | None:
     """Return the work of the others in the time in which all worked; None while there is none."""
     everyone = [list(each.windows) for each in (entry, *entry.partners)]
@@ -325,8 +345,7 @@ def partners_of(entry: Entry) -> Partners | None:
         return None
     work = []
     for other, windows in zip(entry.partners, everyone[1:], strict=True):
-        assert other.run is not None  # noqa: S101 - it has windows
         basis = other.hasher.spec.basis
         done = work_within(windows, basis, opened, closed)
-        work.append((other.run.id, done))
+        work.append((other.record.id, done))
     return Partners(opened, closed, tuple(work))

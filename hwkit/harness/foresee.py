@@ -83,7 +83,7 @@ def foresee(
         for each in specs
         if _of_unknown_range(each)
     ]
-    specs = [_without_range(each) if _of_unknown_range(each) else each for each in specs]
+    specs = [_without_unknown_range(each) for each in specs]
     spec = worst(specs, expected.power_w or LARGE_W)
     unchecked = [each.name for each in specs if each.accuracy is None]
     if unchecked:
@@ -129,8 +129,9 @@ def _of_unknown_range(spec: MeterSpec) -> bool:
     return accuracy is not None and bool(accuracy.of_range) and accuracy.range_w is None
 
 
-def _without_range(spec: MeterSpec) -> MeterSpec:
-    assert spec.accuracy is not None  # noqa: S101 - it depends on a range
+def _without_unknown_range(spec: MeterSpec) -> MeterSpec:
+    if spec.accuracy is None or not _of_unknown_range(spec):
+        return spec
     return replace(spec, accuracy=replace(spec.accuracy, of_range=0.0))
 
 

@@ -56,8 +56,10 @@ def _efficiency(seen: dict[str, Any]) -> str:
             return "none: its partners have not done their part"
         return "none: what was subtracted is more than the rest; look at `less` in the rig file"
     figure, budget = Figure.from_json(found), found["budget"]
+    if not figure.U:  # a claim without a tolerance, over hashes that are counted
+        return f"{show(figure.value, figure.unit)}, U not known"
     lo, hi = (show(edge, figure.unit, 6) for edge in (figure.lo, figure.hi))
-    return f"{figure} (k = 2; {lo} to {hi}), {budget['dominant']}"
+    return ", ".join(filter(None, [f"{figure} (k = 2; {lo} to {hi})", budget["dominant"]]))
 
 
 def _surroundings(document: dict[str, Any]) -> str:

@@ -6,10 +6,12 @@ page's content security policy lets nothing load or run, should anything slip th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import NoDriver
+from hwkit.report.evaluation import DRAWN
 from hwkit.report.html_series import plotted
 from hwkit.units import plain
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from hwkit.economics.catalogue import Nameplate
     from hwkit.records import Record
+    from hwkit.report.evaluation import Taken
     from hwkit.report.sheet import Sheet
 
 
@@ -32,6 +35,25 @@ def record_page(
     from hwkit.report.html_plots import of_record  # noqa: PLC0415 - it draws
 
     return page("record.html", sheet=sheet, plots=of_record(plotted(record, known, model)))
+
+
+def evaluation_page(
+    document: dict[str, Any],
+    taken: Sequence[Taken],
+    sheet: Sheet,
+    known: Sequence[Nameplate],
+    model: str | None = None,
+) -> str:
+    """Return an evaluation's page, with plots of all that lasted. Raises what record_page does."""
+    need_plots()
+    from hwkit.report.html_plots import of_record, over_time  # noqa: PLC0415 - it draws
+
+    plots = of_record(plotted(taken[0].record, known, model or document["spec"]["model"]))
+    for name, kind, record in taken[1:]:
+        if kind in DRAWN:
+            some = over_time(plotted(record, ()))
+            plots += [replace(each, title=f"{name}: {each.title}") for each in some]
+    return page("record.html", sheet=sheet, plots=plots)
 
 
 def page(template: str, **values: Any) -> str:  # noqa: ANN401 - what a template shows

@@ -20,7 +20,13 @@ FAR = 20.0  # times another: side by side only on a logarithmic scale
 
 def of_record(seen: Plotted) -> list[Plot]:
     """Return the plots that a record has the rows for."""
-    drawn = [_power(seen), _rate(seen), _temperatures(seen), _octaves(seen), _peers(seen)]
+    drawn = [_octaves(seen), _peers(seen)]
+    return [*over_time(seen), *(plot for plot in drawn if plot is not None)]
+
+
+def over_time(seen: Plotted) -> list[Plot]:
+    """Return those of them that have a clock."""
+    drawn = [_power(seen), _rate(seen), _temperatures(seen)]
     return [plot for plot in drawn if plot is not None]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from hwkit.economics.machine import MEASURED
 from hwkit.economics.sensitivity import fan, tornado
 from hwkit.report import html
 from hwkit.report.html_canvas import COLOURS, INK, Canvas, Plot
@@ -63,7 +64,7 @@ def _candidate(verdict: Verdict, seen: Today, delay: list[float] | None, terms: 
         ]
     return Candidate(
         machine.name,
-        machine.origin,
+        machine.origin + (f", {machine.notes[0]}" if machine.origin == MEASURED else ""),
         "" if verdict.word is None else verdict.word.value,
         verdict.words,
         tuple(figures),

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from statistics import median
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live as RichLive
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from hwkit.harness.figures import wall_rate
 from hwkit.harness.plan import beside, duration, percent
+from hwkit.report.live_table import LiveTable
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from hwkit.harness.entry import Entry
     from hwkit.harness.plan import Plan
     from hwkit.harness.session import Session
@@ -24,39 +25,21 @@ if TYPE_CHECKING:
 RECENT = 200  # windows that the live rate is the median of
 
 
-class Live:
+class Live(LiveTable):
     """A table on stderr that follows a session; nothing where stderr is no terminal."""
+
+    look_s = 0.0  # a session ticks as often as it is to be drawn
 
     def __init__(self, session: Session) -> None:
         """Follow the session."""
+        super().__init__()
         self._session = session
-        self._began = time.monotonic()
-        self._live = (
-            RichLive(console=Console(stderr=True, markup=False), auto_refresh=False, transient=True)
-            if sys.stderr.isatty()
-            else None
-        )
 
-    def __enter__(self) -> Self:
-        """Show the table."""
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take it away again."""
-        if self._live:
-            self._live.stop()
-
-    def tick(self) -> None:
-        """Draw it anew."""
-        if self._live:
-            self._live.update(self._table(), refresh=True)
-
-    def _table(self) -> RenderableType:
+    def table(self) -> RenderableType:
+        """Return what there is to see now."""
         entries = self._session.entries
         done = sum(_share(entry, self._session.plan.time_s) for entry in entries)
-        spent = time.monotonic() - self._began
+        spent = time.monotonic() - self.began
         left = spent / done * (len(entries) - done) if done > 0.05 * len(entries) else None
         title = f"{duration(spent)} spent" + (f", at most {duration(left)} left" if left else "")
         title += beside(self._session.plan.work)

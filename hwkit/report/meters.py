@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from hwkit.harness.assembly import Source
@@ -17,6 +14,7 @@ from hwkit.harness.energy import Energy, energy
 from hwkit.harness.plan import duration, percent
 from hwkit.harness.plausible import LEAST, MOST, implausible
 from hwkit.meters.addressing import KWH
+from hwkit.report.live_table import LiveTable
 from hwkit.units import Figure, plain, show
 
 if TYPE_CHECKING:
@@ -26,47 +24,23 @@ if TYPE_CHECKING:
     from hwkit.harness.metering import Sampled
     from hwkit.protocols import Reading
 
-LOOK_S = 0.5  # between two drawings
 RECENT = 12  # readings that the power of a bare counter is the mean of
 FEW = 20  # of the readings may be new before the energy is computed again: a day costs a second
 VAGUE = 100.0  # times the value: an uncertainty that is no longer worth a number
 COLUMNS = ("meter", "power", "V", "A", "PF", "energy", "interval", "99 %", "most", "faults")
 
 
-class MetersLive:
+class MetersLive(LiveTable):
     """A table on stderr that follows meters; nothing where stderr is no terminal."""
 
     def __init__(self, sampled: Sequence[Sampled]) -> None:
         """Follow these meters."""
+        super().__init__()
         self._followed = [Followed(each) for each in sampled]
-        self._began = time.monotonic()
-        self._look_at = 0.0
-        self._live = (
-            Live(console=Console(stderr=True, markup=False), auto_refresh=False, transient=True)
-            if sys.stderr.isatty()
-            else None
-        )
-
-    def __enter__(self) -> Self:
-        """Show the table."""
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take it away again."""
-        if self._live:
-            self._live.stop()
-
-    def tick(self) -> None:
-        """Draw it anew, where it is time."""
-        if self._live and time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + LOOK_S
-            self._live.update(self.table(), refresh=True)
 
     def table(self) -> Table:
         """Return what there is to see now."""
-        title = f"{duration(time.monotonic() - self._began)}, Ctrl-C ends it"
+        title = f"{duration(time.monotonic() - self.began)}, Ctrl-C ends it"
         table = Table(title=title, box=None, title_justify="left", pad_edge=False)
         for name in COLUMNS:
             table.add_column(name, justify="left" if name == "meter" else "right")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from hwkit.harness.plan import duration
 from hwkit.harness.statistics import garwood_interval
 from hwkit.protocols import Link, Verdict
+from hwkit.report.live_table import LiveTable
 from hwkit.units import Figure, plain, show
 from hwkit.wire.stratum_figures import Miner
 
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
     from hwkit.wire.stratum import Event
 
-LOOK_S = 0.5  # between two drawings
 FEW = 50  # of the shares may be new before their interval is computed again
 COLUMNS = ("miner", "agent", "user", "difficulty", *Verdict, "hashrate, 95 %", "gap", "answers")
 WIDEST = 24  # characters of a name
@@ -120,35 +117,17 @@ class Followed:
         }
 
 
-class PoolLive:
+class PoolLive(LiveTable):
     """A table on stderr that follows a pool; nothing where stderr is no terminal."""
 
     def __init__(self, seen: Visitors) -> None:
         """Follow what is seen."""
+        super().__init__()
         self._seen = seen
-        self._look_at = 0.0
-        self._live = (
-            Live(console=Console(stderr=True, markup=False), auto_refresh=False, transient=True)
-            if sys.stderr.isatty()
-            else None
-        )
 
-    def __enter__(self) -> Self:
-        """Show the table."""
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take it away again."""
-        if self._live:
-            self._live.stop()
-
-    def tick(self) -> None:
-        """Draw it anew, where it is time."""
-        if self._live and time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + LOOK_S
-            self._live.update(table(self._seen, time.monotonic_ns()), refresh=True)
+    def table(self) -> Table:
+        """Return what there is to see now."""
+        return table(self._seen, time.monotonic_ns())
 
 
 def table(seen: Visitors, now: int) -> Table:

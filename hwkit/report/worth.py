@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.table import Table
 
-from hwkit.units import plain, show
+from hwkit.units import plain, prefixed, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hwkit.economics.alternatives import Use
     from hwkit.economics.catalogue import Nameplate
-    from hwkit.economics.fleet import Fleet, Report
+    from hwkit.economics.fleet import Fleet, Replacement, Report
     from hwkit.economics.futures import Terms
     from hwkit.economics.machine import Machine
     from hwkit.economics.snapshot import Snapshot
@@ -166,11 +166,17 @@ def fleet(result: Report, asked: Fleet, known: Snapshot) -> None:
                 each.new,
                 f"{each.gain_usd_per_day_mw:,.0f}",
                 "-" if each.cost_usd_per_mw is None else f"{each.cost_usd_per_mw:,.0f}",
-                "never" if each.payback_days is None else f"{each.payback_days:,.0f} days",
+                _days(each),
             ]
             for each in result.replacements
         ]
         _table(("replace", "by", "$/day a MW", "$ a MW", "payback today"), rows, left=2)
+
+
+def _days(each: Replacement) -> str:
+    if each.cost_usd_per_mw is None:
+        return "-"
+    return "never" if each.payback_days is None else f"{each.payback_days:,.0f} days"
 
 
 def uses(found: Iterable[Use]) -> None:
@@ -203,7 +209,10 @@ def details(verdict: Verdict, seen: Today, delay: list[float] | None) -> Iterabl
         rate = statement.irr
         irr = rate.why if rate.rate is None else f"IRR {100 * rate.rate:.3g} %"
         each = "" if costs.per_btc is None else f"; all-in ${costs.per_btc:,.0f} a BTC"
-        yield f"expected path: NPV {dollars(statement.npv)}, {irr}{each}"
+        bid = f"0 at a price of {dollars(statement.bid)}"
+        yield f"expected path: NPV {dollars(statement.npv)} ({bid}), {irr}{each}"
+        sell, hold, buy = (dollars(verdict.policies[each].p50) for each in ("sell", "hold", "buy"))
+        yield f"median NPV: coins sold {sell}, held {hold}; coins bought instead {buy}"
     if delay is not None:
         late = ", ".join(dollars(cost) for cost in delay)
         yield f"delivered 1, 2, ... months later it is worth less by {late}"
@@ -243,9 +252,11 @@ def _percent(part: float) -> str:
 
 
 def j_th(machine: Machine) -> str:
-    """Show J/TH with its bounds."""
+    """Show J/TH with its bounds; thousands of them, as of what is no miner, with their prefix."""
     figure = machine.efficiency_j_th
-    return f"{figure.value:.1f} ({figure.lo:.1f}-{figure.hi:.1f})"
+    scale, prefix = prefixed(max(figure.value, 1.0))
+    value, lo, hi = (each / scale for each in (figure.value, figure.lo, figure.hi))
+    return f"{value:.1f} ({lo:.1f}-{hi:.1f}){prefix and ' '}{prefix}"
 
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> Console:

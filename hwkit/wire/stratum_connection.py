@@ -7,7 +7,7 @@ import json
 import socket
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from hwkit.protocols import Assigned, Link, Submission, Verdict
 from hwkit.wire.stratum_jobs import NOT_FOUND
@@ -193,7 +193,7 @@ class Connection(asyncio.BufferedProtocol):
             self._answered(number)
             return
         params = message.get("params")
-        handle = METHODS.get(method)
+        handle = self._methods.get(method)
         if handle is None:
             self._refuse(number, -3, f"unknown method {method[:LONGEST_NAME]}")
         else:
@@ -302,6 +302,19 @@ class Connection(asyncio.BufferedProtocol):
             self._asked = None
             self._tell("answered", "client.get_version", took)
 
+    _methods: ClassVar[dict[str, Callable[[Connection, object, list[Any]], None]]] = {
+        "mining.configure": _configure,
+        "mining.subscribe": _subscribe,
+        "mining.authorize": _authorize,
+        "mining.suggest_difficulty": _suggest,
+        "mining.suggest_target": _suggest,
+        "mining.extranonce.subscribe": _extranonce,
+        "mining.get_transactions": _transactions,
+        "mining.ping": _ping,
+        "mining.pong": _pong,
+        "client.get_version": _version,
+    }
+
     # Sending.
 
     def _answer(self, number: object, result: object) -> None:
@@ -324,20 +337,6 @@ class Connection(asyncio.BufferedProtocol):
         self._patience_at = now
         if self._patience < 0:
             self.end("too much that is no good share")
-
-
-METHODS: dict[str, Callable[[Connection, object, list[Any]], None]] = {
-    "mining.configure": Connection._configure,  # noqa: SLF001 - its own table
-    "mining.subscribe": Connection._subscribe,  # noqa: SLF001
-    "mining.authorize": Connection._authorize,  # noqa: SLF001
-    "mining.suggest_difficulty": Connection._suggest,  # noqa: SLF001
-    "mining.suggest_target": Connection._suggest,  # noqa: SLF001
-    "mining.extranonce.subscribe": Connection._extranonce,  # noqa: SLF001
-    "mining.get_transactions": Connection._transactions,  # noqa: SLF001
-    "mining.ping": Connection._ping,  # noqa: SLF001
-    "mining.pong": Connection._pong,  # noqa: SLF001
-    "client.get_version": Connection._version,  # noqa: SLF001
-}
 
 
 def _id(number: object) -> int | str | None:

@@ -14,6 +14,12 @@ from pathlib import Path
 EACH_S = 0.05
 
 
+def address(**options):
+    """Return the meter's address of this program with these options."""
+    said = " ".join(f"{key}={value}" for key, value in options.items())
+    return f"exec:{sys.executable} {__file__} {said}?interval={EACH_S}"
+
+
 def load(watts=100.0):
     """Watts now."""
     return watts * (1 + 0.002 * math.sin(time.monotonic() * 2.1))

@@ -3,7 +3,7 @@
 import json
 import time
 
-from meter_servers import Handler, Server
+from web_server import Handler, Server
 
 
 class Pages(Server):  # type: ignore[misc]

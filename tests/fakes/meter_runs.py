@@ -7,9 +7,11 @@ import random
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from types import SimpleNamespace
 
 from hwkit.harness.efficiency import HASHES_PER_DIFFICULTY, Work, efficiency
 from hwkit.harness.energy import energy
+from hwkit.harness.metering import Sampled
 from hwkit.harness.reach import Conditions
 from hwkit.protocols import Accuracy, MeterSpec, Provenance, Reading, Scope
 
@@ -32,6 +34,14 @@ def spec(of_reading=0.01, **fields):
 def reading(t, watts=None, joules=None, took_ns=0, **fields):
     """A reading at t seconds."""
     return Reading(round(t * S), joules=joules, watts=watts, took_ns=took_ns, **fields)
+
+
+def sampled(readings, of=None, told=None, faults=()):
+    """What a meter has said and done, as a session keeps it."""
+    each = Sampled(SimpleNamespace(spec=of or spec()), told or {}, faults=list(faults))
+    for one in readings:
+        each.take(one)
+    return each
 
 
 class Load:

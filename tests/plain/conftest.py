@@ -8,6 +8,8 @@ import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,30 @@ HOST = {
 def no_gpu(monkeypatch):
     """A machine's GPUs are tests/device's affair."""
     monkeypatch.setenv("HWKIT_WITHOUT", "opencl,cuda")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_proof_of_the_reference():
+    """Prove the reference once for all sessions: each would take more than a second for it."""
+    proving = import_module("hwkit.prove")  # `hwkit.prove` is its function
+    prove = proving.prove
+    of_reference = cache(lambda: prove(ReferenceKernel()))
+
+    def proof(kernel, stopped=lambda: False):
+        known = type(kernel) is ReferenceKernel and not stopped()
+        return of_reference() if known else prove(kernel, stopped)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proving, "prove", proof)
+        yield
+
+
+@pytest.fixture
+def quick_windows(monkeypatch):
+    """Windows of a tenth of a second beside meters: what they are made of is the same."""
+    monkeypatch.setattr("hwkit.harness.metered.METERED_WINDOW_S", 0.1)
+    monkeypatch.setattr("hwkit.harness.metered.AUDITS_AT_END_S", 0.5)
+    monkeypatch.setattr("hwkit.harness.metering.LEAST_LAG_S", 0.05)
 
 
 @pytest.fixture
@@ -157,6 +183,18 @@ def hwkit(path):
         )
 
     return run
+
+
+def meter(*arguments, **options):
+    """Run `hwkit meter`."""
+    return subprocess.run(
+        [HWKIT, "meter", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
 
 
 @pytest.fixture

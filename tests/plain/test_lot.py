@@ -4,6 +4,8 @@ import json
 import math
 import random
 from statistics import fmean
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -18,10 +20,13 @@ from hwkit.evaluate.lot import (
     CONTENT,
     Unit,
     bad_at_most,
+    next_unit,
     sample_size,
     spread,
     tolerance_factor,
 )
+from hwkit.evaluate.units import Named, machine_of
+from hwkit.units import Figure
 
 
 def coverage(lots, units, draw, *, between=0.02, own=0.005, meter=0.006):
@@ -54,6 +59,73 @@ def test_intervals_hold_the_truth_as_often_as_they_say(lots, units):
     assert mean >= 0.95 - slack
     assert 0.93 - slack <= between <= 0.97 + slack
     assert content >= 0.95 - slack
+
+
+@pytest.mark.parametrize(
+    "lots", [300, pytest.param(10_000, marks=pytest.mark.soak)], ids=["some", "many"]
+)
+@pytest.mark.parametrize("units", [3, 5, 20])
+def test_the_next_unit_lies_where_it_is_said_to(lots, units):
+    draw = random.Random(f"next {lots} {units}")
+    held = narrow = 0
+    for _ in range(lots):
+        shared = draw.gauss(0, 0.006)
+        some = [
+            Unit(draw.gauss(1.0, 0.02) + shared + draw.gauss(0, 0.005), 0.005, 0.006, "one")
+            for _ in range(units)
+        ]
+        found, following = spread(some, "J/TH"), draw.gauss(1.0, 0.02)
+        said = next_unit(found)
+        held += said.lo <= following <= said.hi
+        narrow += found.mean.lo <= following <= found.mean.hi
+    slack = 4 * math.sqrt(0.95 * 0.05 / lots)
+    assert 0.95 - slack <= held / lots
+    assert narrow / lots < 0.95 - slack  # the mean's interval is not the next unit's
+
+
+def of_units(*j_th, model=None):
+    """Units of 200 TH/s, whose J/TH and power are known to 1 %, each by a meter of its own."""
+
+    def figure(value, unit):
+        return Figure(value, 0.99 * value, 1.01 * value, unit)
+
+    def unit(number, value):
+        figures = {
+            "hashrate": figure((200 + number) * 1e12, "H/s"),
+            "power": figure(value * (200 + number), "W"),
+            "efficiency": figure(value, "J/TH"),
+        }
+        seen = {name: each.to_json() for name, each in figures.items()}
+        document = {
+            "id": f"record {number}",
+            "device": {"name": "asic:fake", "basis": "shares"},
+            "metered": [seen | {"meter": "m", "scope": "board", "unchecked": False}],
+            "caveats": [],
+            "state": "complete",
+        }
+        record: Any = SimpleNamespace(id=f"record {number}", figures=figures, document=document)
+        return Named(record)
+
+    return [unit(*each)._replace(model=model) for each in enumerate(j_th)]
+
+
+def test_three_units_have_a_spread_of_their_own_and_fewer_the_nameplates():
+    two = machine_of(of_units(17.0, 18.0), (0.1, 0.2))
+    assert two.hashrate.relative == pytest.approx(math.hypot(0.01, 0.2 / math.sqrt(3)))
+    assert two.power.relative == pytest.approx(math.hypot(0.0 + 0.01, 0.4 / math.sqrt(3)))
+    assert two.notes[0].startswith("these 2 units, not this model: between units ±10 % TH/s")
+    assert two.notes[1:] == ("power is of the board, not of the wall",)
+    alike, unlike = (
+        machine_of(of_units(*some, model="A"), (0.1, 0.2))
+        for some in ((17.0, 17.05, 17.1), (15.0, 17.05, 19.1))
+    )
+    assert alike.name == "A"
+    assert alike.record == "record 0,record 1,record 2"
+    assert alike.notes[0].startswith("the next one after 3 units")
+    assert alike.efficiency_j_th.value == pytest.approx(17.05)
+    assert alike.efficiency_j_th.relative < two.efficiency_j_th.relative
+    assert unlike.efficiency_j_th.relative > 0.4  # Student's t of two degrees is 4.3
+    assert "assumed" not in alike.notes[0]
 
 
 def test_an_interval_that_left_the_meter_out_would_be_found():

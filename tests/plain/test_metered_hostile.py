@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import ClassVar
 
 import pytest
-from meter_servers import Handler, Load, Server
+from meter_servers import Load
+from web_server import Handler, Server
 
 from hwkit.errors import HwkitError
 from hwkit.hashers import native

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from meter_servers import Server
+from web_server import Server
 
 from hwkit import plugins
 from hwkit.protocols import MeterSpec, Provenance, Reading, Scope

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from meter_servers import Basic, Digest, Server
+from web_server import Basic, Digest, Server
 
 from hwkit import plugins
 from hwkit.errors import (
@@ -574,10 +574,13 @@ BOMB = gzip.compress(bytes(50_000_000))
         ),
     ],
 )
-def test_hostile_peers(monkeypatch, behave, fault, why):
+def test_hostile_peers(behave, fault, why):
     # Short where it is to run out, long where a machine that stalls must not make it.
-    monkeypatch.setattr(wire, "DEADLINE_S", 0.3 if fault is DeviceTimeout else 60.0)
-    with hostile(behave) as port, closing(wire.Host("peer", f"127.0.0.1:{port}")) as host:
+    deadline_s = 0.3 if fault is DeviceTimeout else 60.0
+    with (
+        hostile(behave) as port,
+        closing(wire.Host("peer", f"127.0.0.1:{port}", deadline_s=deadline_s)) as host,
+    ):
         host.log_in("digest", "admin", "word")
         for _ in range(2):  # and again: it connects anew
             with pytest.raises(fault, match=why) as caught:
@@ -597,8 +600,7 @@ def test_a_redirect_is_not_followed(serve):
     assert elsewhere.asked == []
 
 
-def test_close_while_another_thread_reads(monkeypatch):
-    monkeypatch.setattr(wire, "DEADLINE_S", 60.0)
+def test_close_while_another_thread_reads():
     asked = threading.Event()
     faults: list[DeviceFault] = []
 
@@ -613,7 +615,7 @@ def test_close_while_another_thread_reads(monkeypatch):
             faults.append(fault)
 
     with hostile(behave) as port:
-        host = wire.Host("peer", f"127.0.0.1:{port}")
+        host = wire.Host("peer", f"127.0.0.1:{port}", deadline_s=60.0)
         reader = threading.Thread(target=read)
         reader.start()
         assert asked.wait(30)

@@ -19,7 +19,7 @@ from hwkit.errors import (
     PlanError,
     ProtocolError,
 )
-from hwkit.meters import bounded, hwmon, rapl
+from hwkit.meters import hwmon, rapl
 from hwkit.meters.nvml import find as find_nvml
 from hwkit.protocols import Meter, Provenance, Scope
 
@@ -153,12 +153,12 @@ def test_a_driver_that_hangs(nvml, monkeypatch):
     meter = one("nvml:0")
     hanging = threading.Event()
     nvml.gpus[0]["energy"] = lambda: hanging.wait() and 5000
-    monkeypatch.setattr(bounded, "DEADLINE_S", 0.1)
+    monkeypatch.setattr(meter._driver, "_deadline_s", 0.1)
     with pytest.raises(DeviceTimeout, match="did not answer"):
         meter.read()
     with pytest.raises(DeviceTimeout, match="still hangs"):
         meter.read()
-    monkeypatch.setattr(bounded, "DEADLINE_S", 60.0)
+    monkeypatch.setattr(meter._driver, "_deadline_s", 60.0)
     hanging.set()
     meter._driver._last.result(60)
     assert meter.read().joules == 5.0

@@ -7,7 +7,7 @@ import time
 import pytest
 from fake_miner import FakeMiner
 from fake_pages import Axeos, Bitmain
-from meter_servers import Digest
+from web_server import Digest
 
 from hwkit.errors import DeviceLost, NotPermitted, ProtocolError
 from hwkit.hashers.asic import pools, pools_http, restore, ways

@@ -10,8 +10,9 @@ from html.parser import HTMLParser
 import pytest
 from hashing_miner import Miner, quick
 
-from hwkit.cli import main
+from hwkit.cli import evaluate, main
 from hwkit.economics.catalogue import shipped
+from hwkit.evaluate import state
 from hwkit.harness.metering import Metering
 from hwkit.harness.plan import Plan
 from hwkit.harness.session import Session
@@ -187,6 +188,87 @@ def test_an_evaluation_speaks_of_its_own_records(say, kept, fed, tmp_path):
     code, _, said = say("report", "last", "--store", kept, "--evaluation", path)
     assert code == 2
     assert "is no part of it" in said
+
+
+@pytest.fixture
+def evaluated(fed, resealed, tmp_path):
+    """A store with an evaluation of a block and a soak, and a function that changes it."""
+    path = tmp_path / "records.sqlite"
+    soak = resealed(fed, lambda document: document.update(id="20260101T000000.000-50a4ed"))
+    store = Store(str(path))
+    for record in (fed, soak):
+        store.add(record)
+    store.close()
+    steps = [
+        {"name": "measured block", "kind": "block", "records": [fed.id]},
+        {"name": "soak", "kind": "soak", "records": [soak.id]},
+    ]
+    judged = {fed.id: fed.digest, soak.id: soak.digest}
+    told = evaluation(fed, steps=steps, records=judged, restored=True)
+    told |= {"internet": {"asked": "192.0.2.1:443", "reachable": False}}
+
+    def save(*without, **changes):
+        whole = {name: value for name, value in (told | changes).items() if name not in without}
+        kept = state.begun(str(path), whole)
+        kept.save()
+        return kept.document["id"]
+
+    return path, soak, save
+
+
+def test_an_evaluation_is_reported_by_its_id(say, evaluated, fed):
+    path, soak, save = evaluated
+    name = save()
+    code, out, err = say("report", name, "--store", path, "--json")
+    assert (code, err) == (0, "")
+    sheet = json.loads(out)
+    assert sheet["verdict"]["word"] == "FAIL"
+    assert sheet["verdict"]["words"].startswith("This unit, not this model: asic:fake as Antminer")
+    assert sheet["record"] == fed.id
+    stands = dict(sheet["sections"][0]["rows"])
+    assert fed.id in stands["measured block"]
+    assert soak.id in stands["soak"]
+    assert stands["network"] == "did not reach 192.0.2.1:443"
+    assert f"hwkit verify {fed.id} {soak.id}" in sheet["verify"]
+    code, out, _ = say("report", name[:8], "--store", path, "--markdown")
+    assert code == 0
+    assert out.index("## FAIL") < out.index("| J/TH | FAIL |") < out.index("| claim gap |")
+    code, page, _ = say("report", name, "--store", path)
+    assert code == 0
+    titles = {text for text in Elements(page).texts if text}
+    both = {"Power", "Hashrate", "Temperature"}
+    assert both | {f"soak: {each}" for each in both} <= titles
+    assert {"Difficulty of shares", "J/TH beside nameplates", "by its own word"} <= titles
+    assert "Antminer S21 XP (270 TH)" in titles  # what it was sold as, not what it says it is
+
+
+@pytest.mark.parametrize(
+    ("without", "changes", "words"),
+    [
+        (["verdict"], {}, "has no verdict yet: hwkit evaluate --resume e"),
+        ([], {"records": {}}, "nothing was measured"),
+        ([], {"records": {"20260101T000000.000-50a4ed": "0" * 64}}, "is not the one that e"),
+        (["lines"], {}, "is misshapen (KeyError: 'lines')"),
+    ],
+)
+def test_an_evaluation_without_a_report_says_why(say, evaluated, without, changes, words):
+    path, _, save = evaluated
+    for form in ("--json", "--html"):
+        code, _, said = say("report", save(*without, **changes), "--store", path, form)
+        assert (code, said.count("\n")) == (2, 1)
+        assert words in said
+    code, _, said = say("report", "e2", "--store", path, "--evaluation", path)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "--evaluation is for a record's report" in said
+
+
+def test_an_evaluation_ends_with_how_to_report_it(fed, capsys):
+    told = evaluation(fed, id="e1", restored=True, internet={"asked": None})
+    evaluate._print(told, "my records.sqlite")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "Next: hwkit report e1 -o e1.html --store 'my records.sqlite'"
+    evaluate._print(told | {"records": {}}, None)
+    assert "Next" not in capsys.readouterr().out
 
 
 def test_shares_fall_by_half_from_octave_to_octave(fed):

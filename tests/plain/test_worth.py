@@ -1,6 +1,7 @@
 """`hwkit worth` and `hwkit models`: verdicts, fleets, dated data; every mistake is one line."""
 
 import json
+import math
 import socket
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -215,7 +216,8 @@ def test_a_measured_record_is_a_candidate(hwkit, say, path):
     machine = row["machine"]
     assert (machine["origin"], machine["name"]) == ("measured", "cpu:reference")
     assert machine["power"]["value"] == pytest.approx(100, rel=0.01)
-    assert "one unit, not the model" in machine["notes"]
+    assumed = "between units ±3 % TH/s, ±5 % W assumed"
+    assert machine["notes"][0] == f"this unit, not this model: {assumed}"
     assert "its power is a claim, no meter's" in machine["notes"]
     assert row["verdict"] == "BUY BTC"
     assert row["at_most_usd"] < 60  # of the $500 nothing but the residual value comes back
@@ -223,6 +225,21 @@ def test_a_measured_record_is_a_candidate(hwkit, say, path):
     document = json.loads(out)
     assert [each["record"] for each in document["measured"]] == [machine["record"]]
     assert machine["record"] not in json.dumps(document["nameplates"])
+    words = ["worth", "last", "--this-unit", "--store", path, "--runs", "500", "--json"]
+    [same] = json.loads(say(*words)[1])["candidates"]
+    assert "this unit, not this model" in same["machine"]["notes"]
+    for figure in ("hashrate", "power"):  # a nameplate's tolerance is a limit: U is 2/√3 of it
+        of, alone = (
+            each[figure]["U"] / each[figure]["value"] for each in (machine, same["machine"])
+        )
+        more = {"hashrate": 0.03, "power": 0.05}[figure] * 2 / math.sqrt(3)
+        assert of == pytest.approx(math.hypot(alone, more))
+    twice = f"{machine['record']},last"
+    assert "named twice" in say("worth", twice, "--store", path)[2]
+    code, out, _ = say("report", "last", "--store", path, "--markdown")
+    assert code == 0
+    assert "U not known" in out
+    assert "None" not in out  # a nameplate without a tolerance has no dominant term
 
 
 def test_a_records_uncertainty_is_its_own(measured):

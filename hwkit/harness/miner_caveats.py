@@ -27,13 +27,15 @@ class ClaimGap(Caveat):
     gap: float  # claimed over delivered - 1
     lo: float
     hi: float
+    by: str = ""  # where it claims that
     advice = "what it delivers is what a pool pays: believe the shares"
 
     @property
     def finding(self) -> str:
         """By how much."""
         between = f"{100 * self.lo:+.1f} to {100 * self.hi:+.1f} %"
-        return f"claims {100 * self.gap:+.1f} % ({between}) of what it delivers"
+        where = f", by {self.by}" if self.by else ""
+        return f"claims {100 * self.gap:+.1f} % ({between}) of what it delivers{where}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,8 @@ def _claimed(claim: dict[str, Any]) -> str:
     said = []
     if "hashrate_h_s" in claim:
         said.append(f"{show(claim['hashrate_h_s'], 'H/s')} ({claim['by']})")
+    if "largest_h_s" in claim:
+        said.append(f"at most {show(claim['largest_h_s'], 'H/s')} ({claim['largest_by']})")
     if "power_w" in claim:
         by = claim.get("power_said_by")
         said.append(show(claim["power_w"], "W") + (f" ({by})" if by else ""))

@@ -196,6 +196,50 @@ def test_a_rate_named_counts_where_no_counter_is(timeline):
     assert covers(inferred.figures["claim_gap"], 0.30)
     both = replace(timeline, events=(*named, *counts(timeline, 1.0))).infer()
     assert covers(both.figures["claim_gap"], 0.0)
+    assert one(both, caveats.ClaimGap).by == "claimed_hashrate_h_s"
+
+
+def test_a_lie_beside_an_honest_counter_is_named(timeline):
+    source = "summary /SUMMARY/0/MHS 5s"
+    name, rate = f"claimed_hashrate_h_s {source}", timeline.rate_h_s
+    honest = counts(timeline, 1.0)
+    said = (*honest, *told(name, *[4 * rate] * 100, words=(source, "5s")))
+    inferred = replace(timeline, events=said).infer()
+    assert covers(inferred.figures["claim_gap"], 0.0)
+    gap = one(inferred, caveats.ClaimGap)
+    assert gap.gap == pytest.approx(3.0, rel=0.1)
+    assert source in gap.finding
+    lines = dict(delivered_rows({"delivered": inferred.told, "figures": {}}))
+    assert "MHS 5s" in lines["it claims"]
+    assert "total_hashes" in lines["it claims"]
+    silent = replace(timeline, events=said, keep=lambda *_: False).infer()
+    assert one(silent, caveats.NothingDelivered).claimed_h_s == pytest.approx(4 * rate)
+
+
+@pytest.mark.parametrize(
+    ("label", "claimed"),
+    [
+        ("5s", [1.0]),
+        ("5s", [0.5]),  # who claims less flatters nobody
+        ("5s", [0.7, 1.4]),  # that is how a mean over some seconds looks
+        ("24h", [1.3]),  # of another time
+        ("864000 s", [1.3]),
+    ],
+)
+def test_an_honest_rate_beside_the_counter_is_no_gap(timeline, label, claimed):
+    source = f"summary /SUMMARY/0/MHS {label}"
+    values = [each * timeline.rate_h_s for each in claimed * (100 // len(claimed))]
+    said = told(f"claimed_hashrate_h_s {source}", *values, words=(source, label))
+    assert names(replace(timeline, events=(*counts(timeline, 1.0), *said)).infer()) == set()
+
+
+def test_a_miner_that_invents_names_costs_no_memory(timeline):
+    delivered = Delivered(timeline.job)
+    for n in range(1000):
+        (probe,) = told(f"claimed_hashrate_h_s {n}", 1.0)
+        delivered.hear(probe)
+    delivered.settle(2 * START)
+    assert len(delivered.means) <= 64
 
 
 def test_a_counter_that_seldom_moves_is_less_believed(timeline):

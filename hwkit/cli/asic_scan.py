@@ -15,6 +15,8 @@ from hwkit.hashers.asic.asking import Miner, Ports
 from hwkit.units import plain, show
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 LARGEST = 1 << 12  # addresses, a /20: who writes /8 has mistyped
@@ -79,7 +81,11 @@ def command(
         told = {"network": str(network), "addresses": len(hosts)}
         print_json(told | {"miners": found, "others": others})
     else:
-        click.echo(f"{len(found)} miners at {len(hosts)} addresses of {network}")
+        click.echo(f"{_many(found, 'miner')} at {_many(hosts, 'address', 'es')} of {network}")
+
+
+def _many(things: Sized, one: str, ending: str = "s") -> str:
+    return f"{len(things)} {one}{'' if len(things) == 1 else ending}"
 
 
 def _seen(host: str, ports: Ports, deadline_s: float) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ import click
 from hwkit.cli.options import json_option, print_json
 from hwkit.hashers.asic import captures
 from hwkit.hashers.asic.asking import Miner, Ports
+from hwkit.hashers.asic.vendors import AnyMiner
 from hwkit.plugins import Address
 from hwkit.report import miner as shown
 from hwkit.units import plain
@@ -41,17 +42,30 @@ def port_options(command: F) -> F:
 @click.command("show")
 @click.argument("host", metavar="HOST[:PORT]")
 @click.option("--raw", is_flag=True, help="Print the answers as they came.")
+@click.option(
+    "--vendors",
+    is_flag=True,
+    help="Where no dialect of ours knows it, ask pyasic-rs (pip install 'hwkit[vendors]'): "
+    "it logs in, as the credentials file says or with an empty name and password.",
+)
 @port_options
 @json_option
 def show(
-    host: str, *, raw: bool, api_port: int, http_port: int, whatsminer_port: int, as_json: bool
+    host: str,
+    *,
+    raw: bool,
+    vendors: bool,
+    api_port: int,
+    http_port: int,
+    whatsminer_port: int,
+    as_json: bool,
 ) -> None:
     """Show what the miner at HOST is and says: every value with its unit and where it stands.
 
     Then what in it is amiss, what had to be repaired to read it, and what it does not say. For
     pages that want a password, put one into the credentials file.
     """
-    with _asked(host, api_port, http_port, whatsminer_port) as miner:
+    with _asked(host, api_port, http_port, whatsminer_port, vendors=vendors) as miner:
         telemetry = miner.read()
     if as_json:
         answers = {name: _text(reply.raw) for name, reply in miner.answers.items()}
@@ -101,9 +115,12 @@ def capture(
 
 
 @contextmanager
-def _asked(host: str, api: int, http: int, whatsminer: int) -> Iterator[Miner]:
+def _asked(
+    host: str, api: int, http: int, whatsminer: int, *, vendors: bool = False
+) -> Iterator[Miner | AnyMiner]:
     name, port_of_api = endpoint(Address.parse(f"asic:{host}"), api)  # as bench has it
-    miner = Miner(name, Ports(port_of_api, http, whatsminer))
+    ports = Ports(port_of_api, http, whatsminer)
+    miner = AnyMiner(name, ports) if vendors else Miner(name, ports)
     try:
         yield miner
     finally:

@@ -21,7 +21,7 @@ from hwkit.cli.options import json_option, read_with
 from hwkit.errors import PlanError, Unavailable
 from hwkit.harness.plan import seconds
 from hwkit.hashers.kernel import KernelHasher
-from hwkit.simulate.behaviour import Behaviour
+from hwkit.simulate.behaviour import SETTINGS, Behaviour
 from hwkit.simulate.dialect import Dialect, names
 from hwkit.simulate.hashing import usual_kernel
 from hwkit.simulate.malformed import MALFORMATIONS
@@ -64,6 +64,15 @@ def throttle(text: str) -> tuple[float, float]:
     if not colon or not re.fullmatch(r"\d*\.?\d+", factor):
         raise PlanError(f"{text!r}: write AFTER:FACTOR, as 60s:0.5")
     return moment(after), float(factor)
+
+
+def setting(text: str) -> tuple[float, str, str]:
+    """Read AFTER:NAME=VALUE, 60s:mode=eco. Raises PlanError."""
+    after, colon, rest = text.partition(":")
+    name, equals, value = rest.partition("=")
+    if not (colon and equals and value):
+        raise PlanError(f"{text!r}: write AFTER:NAME=VALUE, as 60s:mode=eco")
+    return moment(after), name, value
 
 
 @click.command("simulate")
@@ -131,6 +140,14 @@ def throttle(text: str) -> tuple[float, float]:
     metavar="AFTER:F",
     help="From then on hash at F of its rate, and say so: 60s:0.5",
 )
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="AFTER:NAME=VALUE",
+    callback=read_with(lambda texts: tuple(setting(text) for text in texts)),
+    help=f"From then on say that it is set so; NAME: {', '.join(SETTINGS)}. [repeatable]",
+)
 @click.option("--tuning", callback=read_with(moment), metavar="TIME", help="Tune itself at first.")
 @click.option("--reboot-at", callback=read_with(moment), metavar="TIME", help="Reboot once, then.")
 @click.option(
@@ -164,6 +181,8 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
     \b
     A miner that claims 30 % more than it does, on a pool of yours:
         hwkit simulate --lie 1.3 --pool stratum+tcp://127.0.0.1:3333,me,x
+    One that somebody turns down after a minute:
+        hwkit simulate --dialect luxos --set 60s:frequency_mhz=250 --throttle 60s:0.8
     An Antminer, whose pools are changed by its web page (user root, password simulated), and which
     then is gone for 20 s:
         hwkit simulate --dialect bitmain --web-port 8080 --reboot-takes 20s
@@ -185,6 +204,7 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
         hardware_errors=given["hw_errors"],
         stall_s=given["stall"],
         throttle=given["throttle"],
+        sets=given["sets"],
         reboot_at_s=given["reboot_at"],
         reboot_takes_s=given["reboot_takes"],
         reboots_on_pool_change=given["reboot_on_pool_change"],

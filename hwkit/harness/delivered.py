@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from array import array
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from hwkit.harness.answering import Answering
 from hwkit.harness.chance import BINS, gap_bin
-from hwkit.protocols import Assigned, Link, Probe, Submission, Verdict
+from hwkit.harness.efficiency import Work
+from hwkit.protocols import Assigned, Basis, Link, Probe, Submission, Verdict
 from hwkit.sha256d import sha256d
 
 if TYPE_CHECKING:
@@ -33,6 +37,26 @@ SETTINGS = {
     "hashrate_target_h_s",
     "chips",
 }
+# What the pool tells of itself: by how much its clock was late, and how long a miner's answer took.
+LATE, ANSWERED = "pool_late_s", "answered_s"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A setting that was told otherwise; it changed somewhere between two looks."""
+
+    name: str
+    since: int  # monotonic ns: when it was told as before for the last time
+    at: int
+    before: Setting
+    now: Setting
+
+
+class Setting(NamedTuple):
+    """What a miner said that it is set to: a number, or words."""
+
+    value: float | None
+    words: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -104,8 +128,21 @@ class Mean:
 
 
 @dataclass(slots=True)
+class Series:
+    """What was told of one name, in order: 16 bytes each, half a megabyte a day."""
+
+    at: array[int] = field(default_factory=lambda: array("q"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+
+    def between(self, opened: int, closed: int) -> Iterable[tuple[int, float]]:
+        """Return what was told between two moments, both included."""
+        first, last = bisect_left(self.at, opened), bisect_right(self.at, closed)
+        return zip(self.at[first:last], self.values[first:last], strict=True)
+
+
+@dataclass(slots=True)
 class Delivered:
-    """All that figures of a fed or watched miner need: it is the same after a day as at its start.
+    """All that figures of a fed or watched miner need; of shares it keeps sums alone.
 
     Live it is fed by the session, and from a record by its rows. What was sent, refused and told
     counts from the first window's opening to the last one's end.
@@ -125,8 +162,13 @@ class Delivered:
     assigned: int = 0
     rises: dict[str, Rise] = field(default_factory=lambda: defaultdict(Rise))
     means: dict[str, Mean] = field(default_factory=lambda: defaultdict(Mean))
-    settings: dict[str, tuple[float | None, tuple[str, ...]]] = field(default_factory=dict)
-    changed: Counter[str] = field(default_factory=Counter)  # settings, by name
+    settings: dict[str, Probe] = field(default_factory=dict)  # as they were told last
+    changes: list[Change] = field(default_factory=list)
+    # For figures of a part of the run: by window, and what the miner claimed, by name.
+    squares_of: array[float] = field(default_factory=lambda: array("d"))
+    claims: dict[str, Series] = field(default_factory=lambda: defaultdict(Series))
+    late: Counter[int] = field(default_factory=Counter)  # by bin: how late the pool's clock was
+    answering: Answering = field(default_factory=Answering)
     opened: int | None = None
     last: int = 0  # when the last share came, or the first window opened
     each: float = 0.0  # hashes that a share stood for last
@@ -143,6 +185,7 @@ class Delivered:
         """Take what was sent, refused or told."""
         if isinstance(event, Assigned):
             self.targets[event.serial] = event.target
+            self.answering.sent(event)
         good = isinstance(event, Submission) and event.verdict is Verdict.GOOD
         if not good and not isinstance(event, Link):
             self._pending[type(event)].append(event)
@@ -152,8 +195,10 @@ class Delivered:
         if self.opened is None:
             self.opened = self.last = window.opened
             self.settle(window.opened)
+        before = self.squares
         for at, share in shares:
             self._credit(at, share)
+        self.squares_of.append(self.squares - before)
         self.settle(window.closed)
 
     def settle(self, until: int) -> None:
@@ -162,6 +207,11 @@ class Delivered:
             while waiting and waiting[0].at <= until:
                 event = waiting.popleft()
                 self._count(event, counts=self.opened is not None and event.at > self.opened)
+
+    @property
+    def credited(self) -> Work:
+        """What was credited so far."""
+        return Work(self.work, Basis.SHARES, self.shares, self.squares, self.largest)
 
     def gap_to(self, at: int, each: float) -> tuple[float, int]:
         """Return the gap since the last share: over the hashes a share stands for, and in ns."""
@@ -196,16 +246,26 @@ class Delivered:
         some[1] += gap[1]
         self.longest = max(self.longest, gap)
         self.last, self.each = at, work
+        self.answering.came(at, share.serial)
 
     def _told(self, probe: Probe, *, counts: bool) -> None:
-        if probe.name in SETTINGS:
-            now = probe.value, probe.words
-            if counts and self.settings.get(probe.name, now) != now:
-                self.changed[probe.name] += 1
-            self.settings[probe.name] = now
-        elif probe.value is None or not math.isfinite(probe.value):
+        name, value = probe.name, probe.value
+        if name in SETTINGS:
+            before = self.settings.get(name, probe)
+            old, now = Setting(before.value, before.words), Setting(value, probe.words)
+            if counts and old != now:
+                self.changes.append(Change(name, before.at, probe.at, old, now))
+            self.settings[name] = probe
+        elif value is None or not math.isfinite(value):
             return
-        elif probe.name in (*COUNTERS, TOTAL_HASHES):
-            self.rises[probe.name].take(probe.at, probe.value, counts=counts)
-        elif probe.name in (RATE, POWER, DEVFEE):
-            self.means[probe.name].take(probe.at, probe.value, probe.words, counts=counts)
+        elif name in (*COUNTERS, TOTAL_HASHES):
+            self.rises[name].take(probe.at, value, counts=counts)
+        elif name in (RATE, POWER, DEVFEE):
+            self.means[name].take(probe.at, value, probe.words, counts=counts)
+        elif name == LATE and counts:
+            self.late[gap_bin(value)] += 1
+        elif name == ANSWERED and counts:
+            self.answering.took(value)
+        if value is not None and name in (TOTAL_HASHES, RATE, POWER):
+            self.claims[name].at.append(probe.at)
+            self.claims[name].values.append(value)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import ProtocolError
+from hwkit.harness.delivered import ANSWERED
 from hwkit.harness.figures import conditions, share_count_fault, summarise
 from hwkit.harness.reach import time_left
 from hwkit.harness.result import Partners, work_within
@@ -22,7 +23,7 @@ from hwkit.work import Target
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from hwkit.errors import HwkitError
     from hwkit.harness.audit import Auditor
@@ -159,7 +160,7 @@ class Entry:
     def hear(self, events: Sequence[MinerEvent]) -> None:
         """Put what a miner was sent, sent in and told into the record."""
         record = self.record
-        for event in events:
+        for event in _with_answers(events):
             if isinstance(event, Assigned):
                 self.sent = self.sent or event.at
                 record.assigned(event)
@@ -323,6 +324,14 @@ def _told(link: Link) -> str:
     who = "a stranger" if link.connection is None else f"connection {link.connection}"
     took = "" if link.took_ns is None else f" ({link.took_ns / 1e6:.1f} ms)"
     return plain(f"{who}: {link.what}{link.words and f' {link.words}'}{took}")
+
+
+def _with_answers(events: Sequence[MinerEvent]) -> Iterator[MinerEvent]:
+    """Yield events, and after each answer how long it took, as a number that figures can use."""
+    for event in events:
+        yield event
+        if isinstance(event, Link) and event.what == "answered" and event.took_ns is not None:
+            yield Probe(event.at, ANSWERED, event.took_ns / 1e9, (event.words,))
 
 
 def partners_of(entry: Entry) -> Partners | None:

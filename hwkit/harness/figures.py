@@ -23,6 +23,7 @@ from hwkit.harness.statistics import (
     trend,
     widened,
 )
+from hwkit.harness.stretches import by_setting
 from hwkit.harness.surroundings import sampled
 from hwkit.harness.wiring import Wiring
 from hwkit.protocols import Basis
@@ -43,6 +44,7 @@ CARDS = ("gpu:", "opencl")  # resources far faster than the processor that audit
 FEW_HITS = 5  # with so few, nearly half could be missing
 OFTEN_SILENT = 0.2  # of a meter's readings: one in ten lost costs nothing
 FULL_SHARE = 0.95
+NEAR_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,14 @@ def summarise(
         found = [*inferred.caveats, *_short_of(precision, figures), *of_meters]
         if unsettled is not None:
             found.append(caveats.NotSettled(unsettled))
-        told = inferred.told
+
+        def meter(some: Sequence[Window]) -> list[Result]:
+            if wiring is not None and wiring.group:  # whose meter saw others, too
+                return []
+            near = [(spec, _near(readings, spec, some)) for spec, readings in metered]
+            return results(near, some, basis, corrections=corrections, day=day, wiring=wiring)
+
+        told = inferred.told | by_setting(windows, delivered, basis, meter)
         return Summary(figures, counts, None, audit, tuple(found), tuple(seen), around, told)
     if counts["hashes"] == 0:
         return Summary(_energetic(seen), counts, None, audit, tuple(of_meters), tuple(seen), around)
@@ -189,6 +198,15 @@ def summarise(
         tuple(seen),
         around,
     )
+
+
+def _near(
+    readings: Sequence[Reading], spec: MeterSpec, windows: Sequence[Window]
+) -> Sequence[Reading]:
+    """Return the readings in and around some windows: those of a whole day cost time."""
+    around_ns = round(1e9 * max(NEAR_S, 3 * (spec.interval_s or 0.0) + spec.averaging_s))
+    opened, closed = windows[0].opened - around_ns, windows[-1].closed + around_ns
+    return [reading for reading in readings if opened <= reading.at <= closed]
 
 
 def _short_of(precision: float | None, figures: dict[str, Figure]) -> list[Caveat]:

@@ -18,22 +18,25 @@ from hwkit.harness.chance import (
     floor_of,
     spread_of,
 )
-from hwkit.harness.delivered import COUNTERS, DEVFEE, POWER, RATE, TOTAL_HASHES
-from hwkit.harness.efficiency import TERA
-from hwkit.harness.statistics import garwood_interval, trend
+from hwkit.harness.delivered import COUNTERS, DEVFEE, POWER, RATE, TOTAL_HASHES, Mean
+from hwkit.harness.efficiency import HASHES_PER_DIFFICULTY, TERA
+from hwkit.harness.statistics import garwood_interval, poisson_interval, trend
 from hwkit.protocols import Basis, Verdict
 from hwkit.units import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hwkit.harness.caveats import Caveat
-    from hwkit.harness.delivered import Delivered
+    from hwkit.harness.delivered import Delivered, Rise
+    from hwkit.harness.efficiency import Work
     from hwkit.protocols import Window
 
 MINUTE_S = 60.0
 IN_A_SLICE = 10.0  # shares due at least, or chi-squared is no chi-squared
 FEWEST_SLICES = 5
+# Bad nonces: Canaan calls 0.6 to 1.6 % normal (DH in its log, as zeusbtc.com explains it).
+MANY_ERRORS = 0.02
 MANY_REFUSED = 0.01  # of the shares that came in
 BURST = 0.05  # of the mean gap: one in twenty is as short by chance
 MANY_BURSTS = 0.15
@@ -57,7 +60,7 @@ def infer(windows: Sequence[Window], delivered: Delivered, basis: Basis) -> Infe
         return Inferred({}, ())
     delivered.settle(windows[-1].closed)
     time_s = (windows[-1].closed - windows[0].opened) / 1e9
-    claim = Claim.of(delivered)
+    claim = Claim.of(delivered.rises, delivered.means)
     told = {"basis": basis.value, "counters": _counters(delivered), **claim.to_json()}
     if basis is Basis.CLAIMED:
         hashes = sum(window.hashes for window in windows)
@@ -66,28 +69,36 @@ def infer(windows: Sequence[Window], delivered: Delivered, basis: Basis) -> Infe
         bare = Figure.bare(hashes / time_s, "H/s")
         found = (caveats.ClaimedHashes(), *_changes(delivered))
         return Inferred({"hashrate": bare}, found, told)
-    rate = hashrate(delivered, time_s)
+    rate = hashrate(delivered.credited, time_s)
     held = _claim_held(claim, rate, time_s)
     oddities = _oddities(windows, delivered, time_s)
+    errors = _errors(delivered, oddities.caveats, time_s)
+    answering = delivered.answering.to_json(windows[0].opened, windows[-1].closed, time_s)
     figures = held.figures if rate is None else {"hashrate": rate} | held.figures
     return Inferred(
         figures,
-        (*held.caveats, *_changes(delivered), *_refusals(delivered), *oddities.caveats),
-        told | _account(delivered) | held.told | oddities.told,
+        (
+            *held.caveats,
+            *_changes(delivered),
+            *_refusals(delivered),
+            *errors.caveats,
+            *oddities.caveats,
+        ),
+        told | _account(delivered) | held.told | oddities.told | errors.told | answering,
     )
 
 
-def hashrate(delivered: Delivered, time_s: float) -> Figure | None:
+def hashrate(work: Work, time_s: float) -> Figure | None:
     """Return the rate that shares prove: sum of work over time, its exact 95 % interval (Garwood).
 
     Without a share it is 0 with an upper bound, 95 % one-sided (3.0 shares); None where no job was
     ever sent.
     """
-    if not delivered.shares:
-        bound = -math.log(0.05) * delivered.largest / time_s
+    if not work.shares:
+        bound = -math.log(0.05) * work.largest / time_s
         return Figure(0.0, 0.0, bound, "H/s") if bound else None
-    interval = garwood_interval(delivered.work, delivered.squares, delivered.largest)
-    return Figure(delivered.work / time_s, interval.lo / time_s, interval.hi / time_s, "H/s")
+    interval = garwood_interval(work.hashes, work.squares, work.largest)
+    return Figure(work.hashes / time_s, interval.lo / time_s, interval.hi / time_s, "H/s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +113,19 @@ class Claim:
     devfee: float | None
 
     @classmethod
-    def of(cls, delivered: Delivered) -> Claim:
+    def of(cls, rises: Mapping[str, Rise], means: Mapping[str, Mean]) -> Claim:
         """Return it: the rate by its hash counter where it has one, else by the rates it named."""
-        total, means = delivered.rises.get(TOTAL_HASHES), delivered.means
-        rate, by, stale_s = means[RATE].value, RATE, 0.0
+        total, power, fee = rises.get(TOTAL_HASHES), means.get(POWER, Mean()), means.get(DEVFEE)
+        rate, by, stale_s = means.get(RATE, Mean()).value, RATE, 0.0
         if total is not None and total.over_ns and (total.total or rate is None):
             rate, by, stale_s = total.total * 1e9 / total.over_ns, TOTAL_HASHES, total.stale_s
-        power = means[POWER]
         return cls(
             rate,
             None if rate is None else by,
             stale_s,
             power.value,
             power.words,
-            means[DEVFEE].value,
+            None if fee is None else fee.value,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -220,8 +230,33 @@ def _counters(delivered: Delivered) -> dict[str, float]:
     return {name: delivered.rises[name].total for name in COUNTERS if name in delivered.rises}
 
 
+def _errors(delivered: Delivered, oddities: Sequence[Caveat], time_s: float) -> Inferred:
+    """Return what part of the nonces that its chips found were bad, by its own count of those.
+
+    HW / (HW + N), where N good ones stand for the work credited: one for each unit of difficulty 1,
+    as cgminer counts (api.c: Device Hardware% = 100 HW / (HW + Diff1 Work)); fewer where the device
+    keeps back what is below a difficulty of its own; or one for each share, where those are easier.
+    Its interval is that of a Poisson count of HW. Nothing where it does not count them.
+    """
+    rise = delivered.rises.get("hardware_errors")
+    if rise is None or not rise.over_ns or not delivered.work:
+        return Inferred({}, ())
+    floors = [each for each in oddities if isinstance(each, caveats.DeviceFloor)]
+    each = max([1.0, *(floor.effective for floor in floors)])
+    units = delivered.work / HASHES_PER_DIFFICULTY / each
+    good = max(units, float(delivered.shares)) * rise.over_ns / (time_s * 1e9)
+    bad = poisson_interval(round(rise.total))
+    value, lo, hi = (n / (n + good) for n in (bad.value, bad.lo, bad.hi))
+    share = Figure(value, lo, hi, "")
+    told = {"errors": round(rise.total), "good": good, "chip_difficulty": each}
+    found = []
+    if share.lo > MANY_ERRORS:
+        found.append(caveats.HardwareErrors(share.value, share.lo, share.hi))
+    return Inferred({}, tuple(found), {"hardware_errors": told | {"share": share.to_json()}})
+
+
 def _changes(delivered: Delivered) -> list[Caveat]:
-    names = ", ".join(sorted(delivered.changed))
+    names = ", ".join(sorted({change.name for change in delivered.changes}))
     return [caveats.SettingsChanged(names)] if names else []
 
 
@@ -325,7 +360,24 @@ def _bursts(delivered: Delivered, time_s: float) -> tuple[dict[str, float], list
     by_chance = 1 - math.exp(-rate * edge)
     share = short / delivered.shares
     told = {"share": share, "by_chance": by_chance}
-    many = by_chance == 0 or binomial_z(short, delivered.shares, by_chance) > FAR_Z
+    late = _late(delivered, edge * delivered.work / delivered.shares)
+    if late is not None:
+        told["pool_late"] = late
+    # A share that was read late may be followed at once by the next: by the pool's doing.
+    excused = by_chance + (late or 0.0)
+    many = excused == 0 or (excused < 1 and binomial_z(short, delivered.shares, excused) > FAR_Z)
     if share > MANY_BURSTS and short > 10 and many:
         return told, [caveats.Batched(share, by_chance)]
     return told, []
+
+
+def _late(delivered: Delivered, gap_ns: float) -> float | None:
+    """Return how often the pool's clock was late by half of a gap; None where nobody looked.
+
+    What is read so late may seem to come at once with the next: of shares that chance would have
+    come apart, no more than this fraction does so by the pool's doing, or by that of a machine that
+    makes a miner on it wait as long.
+    """
+    looks = sum(delivered.late.values())
+    late = sum(n for place, n in delivered.late.items() if bin_edge(place) > gap_ns / 2e9)
+    return late / looks if looks else None

@@ -122,6 +122,22 @@ class LowShares(_Refused):
 
 
 @dataclass(frozen=True, slots=True)
+class HardwareErrors(Caveat):
+    """By its own count many of the nonces that its chips find are bad."""
+
+    share: float
+    lo: float
+    hi: float
+    advice = "above 2 % (0.6 to 1.6 % are usual): too fast, too hot or too low a voltage"
+
+    @property
+    def finding(self) -> str:
+        """How many."""
+        between = f"{100 * self.lo:.2g} to {100 * self.hi:.2g} %"
+        return f"{100 * self.share:.2g} % ({between}) of the nonces it found are bad"
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceFloor(Caveat):
     """The device, or a proxy, sends only shares of a higher difficulty than was assigned."""
 
@@ -205,7 +221,7 @@ class SettingsChanged(Caveat):
     """The miner was set otherwise while it was measured."""
 
     names: str
-    advice = "one figure of unlike settings: what changed and when stands in the record (probes)"
+    advice = "the run's figures are of unlike settings together: read those by setting"
 
     @property
     def finding(self) -> str:

@@ -30,6 +30,11 @@ def delivered_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "gap_without_devfee" in seen:
         fee = 100 * seen["claimed"].get("devfee_fraction", 0.0)
         yield "diverted", f"{fee:.3g} % by its own word; {_gap(seen['gap_without_devfee'])} without"
+    if "hardware_errors" in seen:
+        yield "bad nonces", _errors(seen["hardware_errors"])
+    if "answering" in seen:
+        yield "answering", _answering(seen["answering"])
+    yield from _by_setting(seen.get("settings", {}))
     yield from _oddities(seen)
 
 
@@ -66,6 +71,70 @@ def _claimed(claim: dict[str, Any]) -> str:
     return ", ".join(said) or "nothing"
 
 
+def _errors(found: dict[str, Any]) -> str:
+    share = Figure.from_json(found["share"])
+    between = f"{100 * share.lo:.2g} to {100 * share.hi:.2g} %"
+    per = found["chip_difficulty"]
+    of = "" if per == 1 else f", one for each {per:.4g} of difficulty"
+    good = f"{found['errors']:,} to {found['good']:,.4g} good ones{of}"
+    return f"{100 * share.value:.2g} % ({between}), by its own count of bad ones: {good}"
+
+
+def _answering(found: dict[str, Any]) -> str:
+    """Say how fast it answers and changes jobs, as far as the pool's clock can see that."""
+    said = []
+    if "answers" in found:
+        said.append(f"there and back {_quantiles(found['answers'])}")
+    if "new_jobs" in found:
+        jobs = found["new_jobs"]
+        kind = "clean" if jobs["clean"] else "new"
+        said.append(
+            f"first share of a {kind} job after {_quantiles(jobs['first_share'])}, "
+            f"by chance {_ms(jobs['chance_s'])}"
+        )
+        said.append(f"last one of the job before after {_quantiles(jobs['last_of_before'])}")
+    return "; ".join(said)
+
+
+def _quantiles(found: dict[str, Any]) -> str:
+    median, p95 = _ms(found["median_s"]), _ms(found["p95_s"])
+    return f"{median} (95 % within {p95}, {found['count']} times)"
+
+
+def _ms(seconds: float) -> str:
+    return show(seconds, "s", 3)
+
+
+def _by_setting(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield a line for each stretch of a run in which it was set otherwise."""
+    for number, each in enumerate(found.get("stretches", []), 1):
+        set_to = ", ".join(
+            f"{name} {value:g}" if isinstance(value, int | float) else f"{name} {value}"
+            for name, value in each["settings"].items()
+        )
+        said = [f"{each['shares']:,} shares"]
+        if "hashrate" in each:
+            said.insert(0, str(Figure.from_json(each["hashrate"])))
+        if "hashrate_h_s" in each.get("claimed", {}):
+            said.append(f"claims {show(each['claimed']['hashrate_h_s'], 'H/s')}")
+        for name in ("power", "efficiency"):
+            if name in each:
+                figure = Figure.from_json(each[name])
+                said.append(str(figure) if figure.U else show(figure.value, figure.unit))
+        where = f"{each['from_s']:.1f} to {each['to_s']:.1f} s"
+        yield f"setting {number}", f"{set_to} ({where}): {', '.join(said)}"
+    rest = []
+    if "between" in found and found["between"]["time_s"]:
+        rest.append(("while one changed", found["between"]))
+    if "unnamed" in found:
+        rest.append((f"{found['unnamed']['stretches']} shorter ones", found["unnamed"]))
+    if rest:
+        told = (
+            f"{what}: {each['shares']:,} shares in {each['time_s']:.3g} s" for what, each in rest
+        )
+        yield "of none", "; ".join(told)
+
+
 def _oddities(seen: dict[str, Any]) -> Iterator[tuple[str, str]]:
     sliced, spread = seen.get("dispersion"), seen.get("spread")
     if sliced:
@@ -77,6 +146,10 @@ def _oddities(seen: dict[str, Any]) -> Iterator[tuple[str, str]]:
         gaps, bursts = seen["gaps"], seen["bursts"]
         at_once = f"{100 * bursts['share']:.2g} % at once"
         chance = f"{100 * bursts['by_chance']:.2g} % by chance"
+        if "pool_late" in bursts:
+            chance += (
+                f", where the pool was late itself {100 * bursts['pool_late']:.2g} % of the time"
+            )
         longest = f"{gaps['longest_s']:.3g} s at most, where {gaps['due']:.3g} shares were due"
         yield "gaps", f"{longest}; {at_once}, {chance}"
 

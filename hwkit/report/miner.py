@@ -50,7 +50,9 @@ SAYS = {
 def lines(told: Telemetry) -> Iterator[str]:
     """Yield what a person reads of it."""
     what = [each.value for each in (told.make, told.model) if each is not None]
-    yield f"{' '.join(what) or 'a miner'}, speaks {dialects()[told.dialect].title}"
+    ours = dialects().get(told.dialect)
+    speaks = f"speaks {ours.title}" if ours else f"read by {told.dialect}"
+    yield f"{' '.join(what) or 'a miner'}, {speaks}"
     yield from _words(told)
     for rate in told.hashrates_h_s:
         yield _line("hashrate", f"{_number(rate)} ({rate.label})", rate.source)
@@ -91,6 +93,9 @@ def _pool(pool: Pool) -> str:
 def _power(power: Power | None) -> Iterator[str]:
     if power is None:
         yield _line("power", "it says none: only a meter can tell")
+        return
+    if power.provenance is None or power.scope is None:
+        yield _line("power", f"{power.value:.4g} W, nobody says of what", power.source)
         return
     who = SAYS.get(power.provenance, power.provenance.value)
     scope = SCOPES.get(power.scope, "of its boards alone")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hwkit.errors import PlanError
 from hwkit.simulate.malformed import MALFORMATIONS
 
+SETTINGS = ("mode", "frequency_mhz", "power_target_w")
 RAMP_FROM = 0.5  # of the rate: where tuning begins
 
 
@@ -24,6 +25,7 @@ class Behaviour:
     hardware_errors: float = 0.0  # fraction of the nonces found that are bad: counted, not sent
     stall_s: float | None = None  # from then on it claims on and delivers nothing
     throttle: tuple[float, float] | None = None  # from then on, this fraction of its rate
+    sets: tuple[tuple[float, str, str], ...] = ()  # from then on this setting is so
     reboot_at_s: float | None = None
     reboot_takes_s: float = 3.0
     reboots_on_pool_change: bool = False
@@ -54,6 +56,12 @@ class Behaviour:
             ("tuning", self.tuning_s),
         ):
             self._within(name, time_s, 0, 30 * 86400)
+        for time_s, name, value in self.sets:
+            self._within("set", time_s, 0, 30 * 86400)
+            if name not in SETTINGS:
+                raise PlanError(f"set {name!r}: there are {', '.join(SETTINGS)}")
+            if name != "mode":
+                self._within(f"set {name}", _number(name, value), 1, 1e6)
         if self.malformed is not None and self.malformed not in MALFORMATIONS:
             known = ", ".join(MALFORMATIONS)
             raise PlanError(f"malformed {self.malformed!r}: there are {known}")
@@ -73,6 +81,10 @@ class Behaviour:
             factor *= self.throttle[1]
         return factor
 
+    def settings_at(self, time_s: float) -> dict[str, str]:
+        """Return what has been set otherwise by then."""
+        return {name: value for at, name, value in sorted(self.sets) if time_s >= at}
+
     def stalled_at(self, time_s: float) -> bool:
         """Does it deliver nothing by then?"""
         return self.stall_s is not None and time_s >= self.stall_s
@@ -84,3 +96,10 @@ class Behaviour:
     def _within(self, name: str, value: float | None, least: float, most: float) -> None:
         if value is not None and not (math.isfinite(value) and least <= value <= most):
             raise PlanError(f"{name} {value:g}: it lies between {least:g} and {most:g}")
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise PlanError(f"set {name} {text!r}: it is a number") from error

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hwkit.errors import NoDevice, NotPermitted
 from hwkit.protocols import Assigned, Link, Submission
+from hwkit.wire.lateness import Lateness
 from hwkit.wire.stratum_connection import Connection, Limits
 from hwkit.wire.stratum_jobs import REMEMBERED, Jobs, JobSource
 from hwkit.wire.tcp import resolve
@@ -73,6 +74,7 @@ class Pool:
         self._stop, self._empty = asyncio.Event(), asyncio.Event()
         self._thread: threading.Thread | None = None
         self.address = listen
+        self.lateness = Lateness()
 
     def start(self) -> Self:
         """Listen, and serve from now on. Raises NoDevice, NotPermitted for an address not ours."""
@@ -183,6 +185,7 @@ class Pool:
 
     async def _serve(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
         server = await loop.create_server(lambda: Connection(self), sock=listening, backlog=BACKLOG)
+        self.lateness.begin(loop)
         job_at = block_at = time.monotonic()
         while not self._stop.is_set():
             with suppress(TimeoutError):

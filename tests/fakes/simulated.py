@@ -20,7 +20,16 @@ USUAL_H_S = 200e3  # quiet: many may run beside each other
 
 
 @contextmanager
-def simulated(dialect="cgminer", *, pools=(), state=None, api_port=0, web_port=0, **behaviour):
+def simulated(
+    dialect="cgminer",
+    *,
+    pools=(),
+    state=None,
+    host="127.0.0.1",
+    api_port=0,
+    web_port=0,
+    **behaviour,
+):
     """Run a miner on a thread; yield it (its api_port, web_port, pools and counters).
 
     `pools` are texts URL,USER,PASS; the rest is Behaviour's. What goes wrong in it is raised here.
@@ -35,6 +44,7 @@ def simulated(dialect="cgminer", *, pools=(), state=None, api_port=0, web_port=0
             Behaviour(**behaviour),
             Pools([read_pool(text) for text in pools], state),
             usual_kernel(),
+            host=host,
             api_port=api_port,
             web_port=web_port,
         )

@@ -8,6 +8,8 @@ import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,22 @@ HOST = {
 def no_gpu(monkeypatch):
     """A machine's GPUs are tests/device's affair."""
     monkeypatch.setenv("HWKIT_WITHOUT", "opencl,cuda")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_proof_of_the_reference():
+    """Prove the reference once for all sessions: each would take more than a second for it."""
+    proving = import_module("hwkit.prove")  # `hwkit.prove` is its function
+    prove = proving.prove
+    of_reference = cache(lambda: prove(ReferenceKernel()))
+
+    def proof(kernel, stopped=lambda: False):
+        known = type(kernel) is ReferenceKernel and not stopped()
+        return of_reference() if known else prove(kernel, stopped)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proving, "prove", proof)
+        yield
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from miner_answers import MINERS, raws, read
 
-from hwkit.errors import NotPermitted, ProtocolError, Unavailable
+from hwkit.errors import NoDevice, NotPermitted, ProtocolError, Unavailable
 from hwkit.hashers.asic import read_capture
 from hwkit.hashers.asic.asking import Miner, Ports
 from hwkit.hashers.asic.dialects import dialects
@@ -190,6 +190,30 @@ def test_a_miner_asked_says_what_its_answers_say(network, name, number):
 
 
 @pytest.mark.needs(module="aiohttp")
+def test_a_port_may_be_that_of_its_pages(network):
+    """HOST:PORT of one that has nothing else; a port of pages stands where it is given."""
+    host, port = "127.0.2.20", network.ports.http
+    network.pages(host, {"/api/system/info": raws("axeos")["system_info"]})
+    miner = Miner(host, Ports(api=port), deadline_s=2)
+    assert miner.read().dialect == "axeos"
+    miner.close()
+    elsewhere = Miner(host, Ports(api=port, http=network.ports.whatsminer), deadline_s=2)
+    with pytest.raises(Unavailable):
+        elsewhere.read()
+    elsewhere.close()
+
+
+@pytest.mark.needs(module="aiohttp")
+def test_pages_that_nobody_knows_may_be_known_to_another(network):
+    network.pages("127.0.2.21", {"/": b"a miner of 2031"})
+    with pytest.raises(NoDevice, match=r"--vendors.*hwkit\[vendors\]"):
+        asked(network, "127.0.2.21")
+    with pytest.raises(NoDevice) as nothing:
+        asked(network, "127.0.2.22")
+    assert "--vendors" not in str(nothing.value)
+
+
+@pytest.mark.needs(module="aiohttp")
 def test_scan_lists_what_is_there(hwkit, network):
     network.miner("127.0.2.1", "antminer-s9")
     network.miner("127.0.2.2", "axeos")
@@ -217,7 +241,7 @@ def test_scan_lists_what_is_there(hwkit, network):
     lines = hwkit("asic", "scan", "127.0.2.1", *network.options(), store=None).stdout.splitlines()
     assert "Antminer S9" in lines[0]
     assert "13.71 TH/s" in lines[0]
-    assert lines[1] == "1 miners at 1 addresses of 127.0.2.1/32"
+    assert lines[1] == "1 miner at 1 address of 127.0.2.1/32"
 
 
 def test_scan_refuses_what_nobody_means(hwkit):

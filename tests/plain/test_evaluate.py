@@ -189,7 +189,10 @@ def test_our_protocols_are_read_and_written(name):
         (BLOCK + "time = 30\n", "30 is none"),
         (BLOCK + 'time = "0s"\n', "above 0"),
         (BLOCK + BLOCK, "two steps have one name"),
-        (BLOCK + '[[step]]\nkind = "setting"\n', "values names none"),
+        (BLOCK + '[[step]]\nkind = "modes"\n', "values names none"),
+        (BLOCK + '[[step]]\nkind = "modes"\nvalues = ["restore"]\n', "'restore'"),
+        (BLOCK + '[[step]]\nkind = "sweep"\nvalues = [1]\n', "of is one of power-target"),
+        (BLOCK + '[[step]]\nkind = "sweep"\nof = "fan"\nvalues = [1]\n', "not 'fan'"),
         ("[limits]\nrejects = -1\n" + BLOCK, "rejects is a number from 0 up"),
         ("[limits]\nrejcts = 1\n" + BLOCK, "'rejcts' is not known"),
         ("[reference]\ninlet_c = 30\n" + BLOCK, "inlet_c is [from, to]"),
@@ -481,6 +484,6 @@ def test_the_plan_touches_nothing(path):
     done = CliRunner().invoke(cli, ["evaluate", *words, "--store", str(path)])
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["spec"]["power_w"] > 1000
-    assert "NOT_TESTED, it needs --outlet PROGRAM" in done.stderr
+    assert "NOT_TESTED, it needs --outlet ADDRESS" in done.stderr
     assert not path.exists()
     assert not (path.parent / "evaluations").exists()

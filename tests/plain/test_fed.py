@@ -228,6 +228,7 @@ def test_by_hand(find, miner, free_port):
     before = miner.state()
     hasher = find(f"asic:127.0.0.1:{miner.port}?manual=1&listen={free_port}")
     first, _ = hasher.look()
+    assert first.startswith(f"127.0.0.1:{miner.port}: ")  # of several at one host, this
     assert f"stratum+tcp://127.0.0.1:{free_port}" in first
     with reports(hasher) as run:
         with miner.lock:  # what the line says, typed
@@ -314,13 +315,22 @@ def test_shares_that_flood_are_not_waited_with():
 
 def test_a_setting_is_told_when_it_changes_not_when_it_wavers():
     asked = claims.Claims("127.0.0.1", asking.Ports())
-    told = [
-        asked._is_new(Probe(1, "frequency_mhz", value)) for value in (500.0, 503.0, 498.0, 550.0)
-    ]
-    assert told == [True, False, False, True]
-    assert asked._is_new(Probe(1, "mode", words=("normal",)))
-    assert not asked._is_new(Probe(2, "mode", words=("normal",)))
-    assert asked._is_new(Probe(3, "mode", words=("low",)))
+
+    def told(at, name, value=None, words=()):
+        return [
+            (probe.at, probe.value, *probe.words)
+            for probe in asked._worth_telling([Probe(at, name, value, words)])
+        ]
+
+    assert told(1, "frequency_mhz", 500.0) == [(1, 500.0)]
+    assert told(2, "frequency_mhz", 503.0) == []
+    assert told(3, "frequency_mhz", 498.0) == []
+    # As it was told before, and until when it was seen so.
+    assert told(9, "frequency_mhz", 550.0) == [(3, 500.0), (9, 550.0)]
+    assert told(1, "mode", words=("normal",)) == [(1, None, "normal")]
+    assert told(2, "mode", words=("normal",)) == []
+    assert told(3, "mode", words=("low",)) == [(2, None, "normal"), (3, None, "low")]
+    assert told(3, "temperature_c", 40.0) == told(3, "temperature_c", 40.0) == [(3, 40.0)]
 
 
 # Watched.

@@ -80,3 +80,34 @@ def test_one_that_claims_and_delivers_nothing_fails(hwkit):
     assert "NothingDelivered" in {caveat["caveat"] for caveat in record["caveats"]}
     assert record["figures"]["hashrate"]["value"] == 0
     assert hwkit("verify", "last").returncode == 0
+
+
+def test_one_that_is_set_otherwise_has_figures_by_setting(hwkit):
+    # Each 12 s, so that a run of 30 s sees it twice, however long the machine stalled before.
+    sets = [f"{12 * n}s:frequency_mhz={(300, 200)[n % 2]}" for n in range(1, 40)]
+    settings = [option for each in sets for option in ("--set", each)]
+    with simulated_process(
+        "--dialect", "luxos", "--rate", "1MH/s", "--hw-errors", "0.1", *settings
+    ) as miner:
+        done, printed = bench(
+            hwkit, miner, "--time", "30s", "--warmup", "0s", "--meter", "nameplate:100W"
+        )
+    assert done.returncode == 0, done.stderr
+    [record] = printed["records"]
+    seen = record["delivered"]
+    stretches = seen["settings"]["stretches"]
+    assert len(stretches) >= 2
+    assert {each["settings"]["frequency_mhz"] for each in stretches} == {200.0, 300.0}
+    parts = sum(each["shares"] for each in stretches) + seen["settings"]["between"]["shares"]
+    assert parts == seen["shares"] == record["counts"]["shares"]
+    for each in stretches:
+        rate, efficiency = each["hashrate"], each["efficiency"]
+        assert efficiency["value"] == pytest.approx(100e12 / rate["value"])
+        assert rate["lo"] < rate["value"] < rate["hi"]
+    kinds = {caveat["caveat"] for caveat in record["caveats"]}
+    assert {"SettingsChanged", "HardwareErrors"} <= kinds
+    assert seen["hardware_errors"]["share"]["value"] == pytest.approx(0.1, abs=0.05)
+    card = hwkit("records", "show", "last").stdout
+    assert "setting 2" in card
+    assert "bad nonces" in card
+    assert hwkit("verify", "last").returncode == 0

@@ -246,7 +246,7 @@ def test_while_a_process_feeds_it_nobody_else_touches_it(miner):
     pending = kept(miner)
     with pending.kept():
         assert restore.abandoned() == []
-        with pytest.raises(NotPermitted, match="another hwkit feeds it"), pending.claimed():
+        with pytest.raises(NotPermitted, match="another hwkit is at it"), pending.claimed():
             pass
     assert len(restore.abandoned()) == 1
     with pytest.raises(NotPermitted, match="hwkit asic restore"), pending.kept():

@@ -21,7 +21,7 @@ from hwkit.plugins import Address
 from hwkit.protocols import Assigned, Basis, CreditedShare, Progress, Submission, Verdict
 from hwkit.records import rows
 from hwkit.records.differences import differences, refuse_unlike
-from hwkit.records.verify import verify
+from hwkit.records.verify import LATER, verify
 from hwkit.report.delivered import delivered_rows
 from hwkit.report.live import energy_lines
 from hwkit.report.terminal import record_card, results
@@ -433,3 +433,32 @@ def test_presets_and_plan_follow_the_shares():
     assert "shares" not in plan.estimate(["cpu:c"])
     metered = Plan.preset("quick", Basis.SHARES, meters=("m",))
     assert "1,537 shares" in metered.estimate(["asic:192.0.2.1"], basis=Basis.SHARES)
+
+
+def test_a_setting_that_changes_parts_the_record(store, resealed):
+    miner = Miner(told={"frequency_mhz": 500.0})
+
+    def turn_down(session):
+        if len(session.entries[0].windows) >= 8:
+            miner.told["frequency_mhz"] = 400.0
+
+    entry = run(store, miner, turn_down, time_s=2.0)
+    record = store.get(entry.run.id)
+    assert faults(record) == {}
+    first, second = record.document["delivered"]["settings"]["stretches"]
+    assert first["settings"] == {"frequency_mhz": 500.0}
+    assert second["settings"] == {"frequency_mhz": 400.0}
+    assert "SettingsChanged" in names(record)
+    lines = dict(delivered_rows(record.document))
+    assert "frequency_mhz 400" in lines["setting 2"]
+    # A record from before there were such figures has none, and is none the worse.
+
+    def of_before(document):
+        for name in LATER:
+            document["delivered"].pop(name, None)
+
+    def forged(document):
+        document["delivered"]["settings"]["stretches"][1]["hashrate"]["value"] *= 1.01
+
+    assert faults(resealed(record, of_before)) == {}
+    assert "figures" in faults(resealed(record, forged))

@@ -6,7 +6,10 @@ import pytest
 from scripted_pool import ScriptedPool, said, until
 from simulated import USUAL_H_S, simulated, simulated_process
 
+from hwkit.cli.simulate import setting
+from hwkit.errors import PlanError
 from hwkit.simulate import miner as simulated_miner
+from hwkit.simulate.behaviour import Behaviour
 
 
 def summary(port):
@@ -121,6 +124,30 @@ def test_it_stalls_and_claims_on():
         assert miner.counters.hashes == 0
         assert not pool.shares
         assert summary(miner.api_port)["Accepted"] == 0
+
+
+def test_it_says_that_it_is_set_otherwise():
+    sets = ((0.0, "frequency_mhz", "400"), (86400.0, "mode", "eco"))
+    with simulated("whatsminer", sets=(*sets, (0.0, "power_target_w", "3000"))) as miner:
+        told = summary(miner.api_port)
+    assert (told["freq_avg"], told["Power Limit"], told["Power Mode"]) == (400, 3000, "Normal")
+    behaviour = Behaviour(sets=((9.0, "mode", "low"), (3.0, "mode", "eco")))
+    modes = [behaviour.settings_at(time_s).get("mode") for time_s in (2.0, 3.0, 9.0)]
+    assert modes == [None, "eco", "low"]
+
+
+@pytest.mark.parametrize("text", ["60s", "60s:mode", "60s:mode=", "soon:mode=eco"])
+def test_a_setting_that_makes_no_sense_is_refused(text):
+    with pytest.raises(PlanError):
+        setting(text)
+
+
+@pytest.mark.parametrize(
+    "value", [("fans", "3"), ("frequency_mhz", "fast"), ("power_target_w", "-1")]
+)
+def test_what_cannot_be_set_is_refused(value):
+    with pytest.raises(PlanError):
+        Behaviour(sets=((1.0, *value),))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

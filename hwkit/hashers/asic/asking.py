@@ -35,6 +35,8 @@ OVER_HTTP = ("axeos", "braiins", "vnish", "epic", "proto", "goldshell", "elphape
 # What tells by itself, or with what came before, what answers.
 TELLING = ("version", "summary", "stats", "devdetails")
 ACCEPTED_S = 0.5
+# To whoever meets a miner that is new to us; vendors.py is where this leads to.
+ELSE = "`hwkit asic show --vendors` asks another library (pip install 'hwkit[vendors]')"
 EPIC_PORT = 4028  # HTTP where others have the cgminer API
 
 
@@ -90,6 +92,21 @@ class Miner:
         self.answers = {name: self.answers[name] for name in asked if name in self.answers}
         return dialect.read(self.answers, self.why)
 
+    def send(self, method: str, path: str, document: object) -> None:
+        """Change something over HTTP, logged in where it wants that. Raises as Host.send does."""
+        page = self._page(self._ports.http)
+        try:
+            page.send(method, path, document)
+        except Refused:
+            if not self._logged_in(page):
+                raise
+            page.send(method, path, document)
+
+    def order(self, command: str, parameter: str | None) -> Reply:
+        """Change something by the cgminer API. Raises as cgminer.ask does."""
+        port = self._ports.api
+        return cgminer.ask(self.host, command, parameter, port=port, deadline_s=self._deadline_s)
+
     def close(self) -> None:
         """Let go of its pages."""
         for page in self._pages.values():
@@ -123,9 +140,13 @@ class Miner:
         if find_spec("aiohttp") is None:
             return None
         spoken_to = bool(self.answers)  # by the cgminer API: no HTTP is at that port
-        for name in OVER_HTTP:
-            if not (name == "epic" and spoken_to) and self._is(dialects()[name]):
-                return dialects()[name]
+        usual = self._ports
+        meant = replace(usual, http=usual.api)  # HOST:PORT, of one that has pages alone
+        unusual = usual.api != Ports().api and usual.http == Ports().http
+        for self._ports in (meant, usual) if unusual and not spoken_to else (usual,):
+            for name in OVER_HTTP:
+                if not (name == "epic" and spoken_to) and self._is(dialects()[name]):
+                    return dialects()[name]
         return None
 
     def _is(self, dialect: Dialect) -> bool:
@@ -232,14 +253,16 @@ class Miner:
         """Return why nobody knows what it is."""
         if self.answers:
             raw = b" ".join(reply.raw[:100] for reply in self.answers.values())
-            said = f"{self.host}: it answers, and no dialect knows how: `hwkit asic capture`"
+            said = f"{self.host}: it answers, and no dialect knows how: {ELSE}"
             return ProtocolError(said, raw[:400])
         if isinstance(self._first, NotPermitted):
             return self._first
         why = self._first.why if isinstance(self._first, Unavailable) else str(self._first)
         if find_spec("aiohttp") is None:
             return NoDriver(self.host, f"{why}; over HTTP it may: pip install 'hwkit[http]'")
-        return NoDevice(self.host, f"no miner answers there: {why}")
+        pages = self._ports.http not in self._dead
+        other = f"; its pages are of no miner that we know: {ELSE}" if pages else ""
+        return NoDevice(self.host, f"no miner answers there: {why}{other}")
 
     def _accepts(self, port: int) -> bool:
         """Does anybody listen, who may only be slow? What has answered before is."""

@@ -10,15 +10,17 @@ import math
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import DeviceFault, Unavailable
 from hwkit.hashers.asic.asking import Miner, Ports
 from hwkit.hashers.asic.telemetry import COUNTERS, Power
+from hwkit.hashers.asic.vendors import AnyMiner
 from hwkit.protocols import Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from hwkit.hashers.asic.telemetry import Telemetry, Value
 
@@ -52,13 +54,20 @@ SETTINGS = (
 class Claims:
     """Asks one miner, on a thread of its own, over one connection at a time."""
 
-    def __init__(self, host: str, ports: Ports, interval_s: float = INTERVAL_S) -> None:
-        """Say who is asked, and how often at most; nothing is asked yet."""
+    def __init__(
+        self, host: str, ports: Ports, interval_s: float = INTERVAL_S, *, vendors: bool = False
+    ) -> None:
+        """Say who is asked, and how often at most; nothing is asked yet.
+
+        With `vendors`, whom no dialect of ours knows by pyasic-rs: then it raises as AnyMiner does.
+        """
+        self._any = AnyMiner(host, ports, deadline_s=DEADLINE_S) if vendors else None
         self._host = host
         self._ports = ports
         self._interval_s = max(interval_s, LEAST_S)
         self._seen: deque[Probe] = deque()
-        self._settings: dict[str, Probe] = {}
+        self._settings: dict[str, Probe] = {}  # as they were told
+        self._seen_at: dict[str, int] = {}  # when each was last seen so
         self._asking = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -87,6 +96,8 @@ class Claims:
     def close(self) -> None:
         """Ask no more; an answer that is under way is not waited for."""
         self._over.set()
+        if self._any is not None:
+            self._any.close()
 
     def _run(self) -> None:
         while not self._over.is_set():
@@ -97,14 +108,15 @@ class Claims:
 
     def _look(self) -> None:
         with self._asking:
-            miner = Miner(self._host, self._ports, deadline_s=DEADLINE_S)
+            miner = self._any or Miner(self._host, self._ports, deadline_s=DEADLINE_S)
             try:
                 telemetry = miner.read()
             except (DeviceFault, Unavailable) as error:
                 self.fault = error  # it may be restarting: who listens sees that nothing comes
                 return
             finally:
-                miner.close()
+                if miner is not self._any or self._over.is_set():
+                    miner.close()
             self.fault = None
             if telemetry.hashrate_h_s is not None:
                 self.last_h_s = telemetry.hashrate_h_s.value
@@ -114,17 +126,23 @@ class Claims:
                 _probe(name, value, told.get(value.source.partition(" ")[0], now))
                 for name, value in _values(telemetry)
             ]
-            self._seen.extend(sorted(filter(self._is_new, found), key=lambda each: each.at))
+            self._seen.extend(sorted(self._worth_telling(found), key=lambda each: each.at))
 
-    def _is_new(self, probe: Probe) -> bool:
-        """Is it a reading, or a setting that is not as it was told before?"""
-        if probe.name not in SETTINGS:
-            return True
-        before = self._settings.get(probe.name)
-        if before is not None and _same(probe, before):
-            return False
-        self._settings[probe.name] = probe
-        return True
+    def _worth_telling(self, found: Iterable[Probe]) -> Iterator[Probe]:
+        """Yield readings, and settings that are new or not as told before.
+
+        Of those the old one is told again, as of when it was last seen: it changed since then.
+        """
+        for probe in found:
+            if probe.name in SETTINGS:
+                before = self._settings.get(probe.name)
+                seen_at, self._seen_at[probe.name] = self._seen_at.get(probe.name), probe.at
+                if before is not None and seen_at is not None:
+                    if _same(probe, before):
+                        continue
+                    yield replace(before, at=seen_at)
+                self._settings[probe.name] = probe
+            yield probe
 
 
 def _same(one: Probe, other: Probe) -> bool:
@@ -149,4 +167,5 @@ def _probe(name: str, value: Value[Any], at: int) -> Probe:
     if isinstance(value.value, str):
         return Probe(at, name, words=(value.value,))
     said = (value.provenance, value.scope) if isinstance(value, Power) else (value.source,)
-    return Probe(at, name, float(value.value), tuple(map(str, said)))
+    told = tuple(str(each) for each in said if each is not None) or (value.source,)
+    return Probe(at, name, float(value.value), told)

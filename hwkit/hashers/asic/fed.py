@@ -21,7 +21,7 @@ from hwkit.hashers.asic.asking import Ports
 from hwkit.hashers.asic.claims import Claims
 from hwkit.hashers.asic.feeding import Links, Ours, Source, Steers
 from hwkit.hashers.asic.pools import Bench, Way, until
-from hwkit.hashers.asic.restore import Pending, pending
+from hwkit.hashers.asic.restore import Pending, pending, place_of
 from hwkit.protocols import Basis, HasherSpec, Link, Progress, Submission, Verdict
 from hwkit.units import plain
 from hwkit.wire.stratum import Pool, addresses_of, local_address_to
@@ -85,19 +85,18 @@ class FedMiner:
 
     def look(self) -> Sequence[str]:
         """Say what will be done to it; give back what a process that died has left changed."""
+        place = place_of(self.host, self.port)
         if self._manual:
             bench = Bench(local_address_to(self.host), self._listen, self._user)
             return [
-                f"{self.host}: set its pool to {bench.url}, any user, any password",
-                f"{self.host}: it has {self._wait_s:g} s to come; set it back yourself afterwards",
+                f"{place}: set its pool to {bench.url}, any user, any password",
+                f"{place}: it has {self._wait_s:g} s to come; set it back yourself afterwards",
             ]
-        said = [
-            f"{self.host}: its own pools, left changed, were put back first" for _ in self._left()
-        ]
+        said = [f"{place}: its own pools, left changed, were put back first" for _ in self._left()]
         self._way = ways.choose(self.host, self.port, self._web)
         urls = ", ".join(plain(pool["url"]) for pool in self._way.read()["pools"])
-        said.append(f"{self.host}: its own pools will be put back at the end: {urls}")
-        return said + ([f"{self.host}: {self._way.cost}"] if self._way.cost else [])
+        said.append(f"{place}: its own pools will be put back at the end: {urls}")
+        return said + ([f"{place}: {self._way.cost}"] if self._way.cost else [])
 
     def run(self, job: Job, stop: threading.Event) -> Iterator[Progress]:
         """Report its shares, what it was sent and what it told; see Hasher.run.
@@ -153,6 +152,7 @@ class FedMiner:
             if difficulty is not None:
                 self._pool.set_difficulty(difficulty)
             events += [event for event in taken if ours.has(event)]
+            events += self._pool.lateness.take()
         events += self._claims.take()
         events.sort(key=attrgetter("at"))
         good = (each for each in events if isinstance(each, Submission))

@@ -31,7 +31,7 @@ class Unwilling(DeviceFault):
 
 
 class ByHand(NotPermitted):
-    """Its pools cannot be changed from here."""
+    """It cannot be changed from here."""
 
 
 class OwnDead(DeviceFault):
@@ -99,6 +99,7 @@ def until(
     patience_s: float,
     wait: Callable[[float], object] = time.sleep,
     stopped: Callable[[], bool] = lambda: False,
+    what: str = "its pools are",
 ) -> bool:
     """Repeat a step until it says that it is done; False when stopped before.
 
@@ -120,7 +121,7 @@ def until(
             if fault and not changed:
                 raise fault
             why = str(fault) if fault else "it forgets what it is told"
-            raise DeviceFault(f"its pools are not as told after {patience_s:g} s: {why}") from fault
+            raise DeviceFault(f"{what} not as told after {patience_s:g} s: {why}") from fault
         wait(AWAY_S if fault else SOON_S)
     return False
 

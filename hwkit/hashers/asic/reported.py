@@ -58,7 +58,11 @@ class Reported:
         if said.power_w is None:
             raise NoDevice(self._spec.name, "it tells no power: put a meter at the wall")
         power = said.power_w
-        self._spec = replace(self._spec, scope=power.scope, provenance=power.provenance)
+        self._spec = replace(
+            self._spec,
+            scope=power.scope or self._spec.scope,
+            provenance=power.provenance or self._spec.provenance,
+        )
         told = {name: getattr(said, name) for name in ("make", "model", "serial", "firmware")}
         known = {name: value.value for name, value in told.items() if value is not None}
         return known | {"dialect": said.dialect, "source": power.source}

@@ -44,16 +44,19 @@ class Value(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Power(Value[float]):
-    """Power in W, with who says so and what it includes: only a meter at the wall needs neither."""
+    """Power in W, with who says so and what it includes: only a meter at the wall needs neither.
 
-    provenance: Provenance = Provenance.ESTIMATED
-    scope: Scope = Scope.WALL
+    None is not told: a library has read it.
+    """
+
+    provenance: Provenance | None = Provenance.ESTIMATED
+    scope: Scope | None = Scope.WALL
 
     def to_json(self) -> dict[str, Any]:
         """Return it as --json prints it."""
         return Value.to_json(self) | {
-            "provenance": self.provenance.value,
-            "scope": self.scope.value,
+            "provenance": self.provenance and self.provenance.value,
+            "scope": self.scope and self.scope.value,
         }
 
 

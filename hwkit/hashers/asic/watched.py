@@ -2,7 +2,8 @@
 
 By its own count of hashes; of one that keeps none, by the rates that it names.
 
-Addresses: asic-api:HOST[:PORT], PORT being that of its API; ?web=PORT of its pages.
+Addresses: asic-api:HOST[:PORT], PORT being that of its API; ?web=PORT of its pages; ?vendors=yes
+asks pyasic-rs about one that no dialect of ours knows.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from hwkit.errors import DeviceLost, NoDevice, ProtocolError
+from hwkit.errors import DeviceLost, NoDevice, NoDriver, PlanError, ProtocolError
 from hwkit.hashers.asic.asking import Ports
 from hwkit.hashers.asic.claims import Claims
+from hwkit.hashers.asic.vendors import AnyMiner
 from hwkit.protocols import Basis, HasherSpec, Progress
 from hwkit.wire.tcp import endpoint
 
@@ -34,17 +36,28 @@ INTERVAL_S = 1.0
 def find(address: Address | None) -> Iterator[Hasher | Unavailable]:
     """Yield the miner addressed; without an address nothing, since no network is searched."""
     if address is not None:
-        yield WatchedMiner(address)
+        try:
+            yield WatchedMiner(address)
+        except NoDriver as absent:
+            yield absent
 
 
 class WatchedMiner:
     """Reports the hashes by which a miner's own count has risen."""
 
     def __init__(self, address: Address) -> None:
-        """Costs no I/O. Raises PlanError for an address that makes no sense."""
-        address.allow("web")
+        """Costs no I/O.
+
+        Raises PlanError for an address that makes no sense, NoDriver without pyasic-rs.
+        """
+        address.allow("web", "vendors")
         self._host, port = endpoint(address, API)
         self._ports = Ports(api=port, http=address.integer("web") or WEB)
+        self._vendors = address.options.get("vendors") == "yes"
+        if "vendors" in address.options and not self._vendors:
+            raise PlanError(f"address {address}: it is vendors=yes, or nothing")
+        if self._vendors:
+            AnyMiner(self._host, self._ports)  # that it can be asked
         self._spec = HasherSpec(str(address), Basis.CLAIMED, f"asic:{self._host}:{port}")
 
     @property
@@ -57,7 +70,7 @@ class WatchedMiner:
 
         Raises DeviceLost when it does not answer for 30 s, ProtocolError when it does not count.
         """
-        claims = Claims(self._host, self._ports, INTERVAL_S)
+        claims = Claims(self._host, self._ports, INTERVAL_S, vendors=self._vendors)
         claims.begin()
         counted = _Counted()
         heard, answered = time.monotonic(), False

@@ -75,7 +75,7 @@ def put_back(
     try:
         done = until(lambda: way.toward_own(kept.own, kept.bench), way.patience_s, wait, stopped)
     except Refused as error:
-        raise NotPermitted(kept.host, "it refuses user or password: credentials file") from error
+        raise NotPermitted(kept.place, "it refuses user or password: credentials file") from error
     finally:
         way.close()
     if done:

@@ -34,6 +34,7 @@ COLUMNS = (
 )
 NEEDED = ("model", "hashrate_th_s", "power_w")
 LARGEST = 1 << 20  # bytes of a user's own list
+LEAST = 1e-12  # of a TH/s is 1 H/s
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,6 @@ def _number(text: str, most: float, where: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= most:
+    if not LEAST <= value <= most:
         raise PlanError(f"{where} is a number above 0 and up to {most:g}, not {text!r}")
     return value

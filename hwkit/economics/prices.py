@@ -117,7 +117,9 @@ def _scale(name: str, *, any_money: bool) -> float | None:
 def _fault_of_hours(rows: Sequence[Row], prices_at: int) -> str | None:
     """Say which line does not come an hour after the one before it; None where all do."""
     if len(rows) < LEAST:
-        return f"line {rows[-1][0]}: {len(rows)} hours are less than a day, and no mean of it"
+        return (
+            f"line {rows[-1][0]}: it ends after {len(rows)} h, and a day has {LEAST}: no mean of it"
+        )
     columns = [n for n in range(len(rows[0][1])) if n != prices_at]
     # A count of lines beside the times would hide what the times leave out: it comes last.
     for readers in (CALENDAR, (_counted,)):

@@ -103,7 +103,7 @@ def test_gaps_and_repeated_hours_are_refused_with_their_line():
     assert "line 5: '' is no time" in fault(file([*hours()[:3], "", *hours()[4:]]))
     assert "is no time" in fault(file(hours()[:20] + [time + "Z" for time in hours()[20:]]))
     assert "no column of times" in fault("usd_kwh\n" + "0.05\n" * 48)
-    assert "less than a day" in fault(file(hours(count=23)))
+    assert "line 24: it ends after 23 h" in fault(file(hours(count=23)))
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Chicago", "Australia/Sydney"])

@@ -127,6 +127,7 @@ def test_a_name_that_is_no_models_is_not_anothers(say, name, near):
         ("model,hashrate_th_s,power_w\na,1,2,3\n", "line 2: it has not as many"),
         ("model,hashrate_th_s,power_w\na,fast,2\n", "line 2: hashrate_th_s is a number"),
         ("model,hashrate_th_s,power_w\na,1,0\n", "line 2: power_w is a number above 0"),
+        ("model,hashrate_th_s,power_w\na,1e-320,1\n", "line 2: hashrate_th_s is a number above 0"),
         ("model,hashrate_th_s,power_w\n,1,2\n", "line 2: model is missing"),
         ("model,hashrate_th_s,power_w\na,nan,2\n", "line 2: hashrate_th_s"),
         ('model,hashrate_th_s,power_w\n"a,1,2\n', "not CSV"),

@@ -88,11 +88,8 @@ def _announce_pending() -> None:
         return
     from hwkit.hashers.asic import restore  # noqa: PLC0415 - only where one waits
 
-    try:
-        left = [*restore.abandoned(), *restore.abandoned_changes()]
-        waiting = ", ".join(each.place for each in left)
-    except HwkitError as error:  # of a damaged file: no reason not to do what was asked
-        waiting = str(error)
+    left = [each.place for each in (*restore.abandoned(), *restore.abandoned_changes())]
+    waiting = ", ".join(left + [each.place for each in restore.damaged()])
     if waiting:
         said = f"hwkit: not as they were since a run died: {waiting}; `hwkit asic restore`"
         click.echo(plain(said), err=True)

@@ -38,7 +38,23 @@ class OwnDead(DeviceFault):
     """Its own pools are back in their order, and none is alive: the bench pool stays the last."""
 
 
-FINAL = (cgminer.Denied, Refused, NoDriver, ByHand, OwnDead)  # faults that no repetition will cure
+class Elsewhere(NotPermitted):
+    """Somebody else has pointed it elsewhere meanwhile: its owner, or another hwkit.
+
+    What it had stays kept: where that was another hwkit, it comes back to our bench pool.
+    """
+
+    def __init__(self, host: str, url: str) -> None:
+        """Say which miner it is, and where it works."""
+        super().__init__(
+            host,
+            f"somebody else has pointed it to {url} meanwhile, and it is left so: "
+            f"if that is right, hwkit asic restore {host} --forget",
+        )
+
+
+# Faults that no repetition will cure.
+FINAL = (cgminer.Denied, Refused, NoDriver, ByHand, OwnDead, Elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +103,10 @@ class Way(Protocol):
         ...
 
     def toward_own(self, own: Mapping[str, Any], bench: Bench) -> bool:
-        """Take one step back to its own pools; True: it is there, or they were changed since."""
+        """Take one step back to its own pools; True: it is there.
+
+        Raises Elsewhere for a miner that can have one pool alone, which is neither.
+        """
         ...
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from platformdirs import user_state_path
 
@@ -25,7 +25,7 @@ from hwkit.errors import NotPermitted, RecordError
 from hwkit.hashers.asic.pools import Bench
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LARGEST = 1 << 16  # bytes: a dozen pools are a thousand
 SET = "set"
@@ -175,24 +175,56 @@ class Changed(Kept):
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A file that does not say what is to be put back; no reason not to see to the others."""
+
+    path: Path
+    fault: NotPermitted | RecordError
+
+    @property
+    def place(self) -> str:
+        """HOST:PORT where its name tells that of a miner, else the name."""
+        host, _, port = self.path.stem.rpartition("_")
+        is_miner = self.path.parent.name != SET and port.isdigit()
+        return place_of(unquote(host), int(port)) if is_miner else self.path.stem
+
+
 def pending() -> list[Pending]:
-    """Return what is kept, by miner. Raises RecordError for a file that is none of ours."""
-    return [_read(path) for path in sorted(folder().glob("*.json"))]
+    """Return the pools that are kept, by miner."""
+    return [each for each in _all() if isinstance(each, Pending)]
 
 
 def changed() -> list[Changed]:
-    """Return which outlets and settings are kept. Raises as pending does."""
-    return [_read_changed(path) for path in sorted((folder() / SET).glob("*.json"))]
+    """Return which outlets and settings are kept."""
+    return [each for each in _all() if isinstance(each, Changed)]
+
+
+def damaged() -> list[Damaged]:
+    """Return the files that are there and make no sense."""
+    return [each for each in _all() if isinstance(each, Damaged)]
 
 
 def abandoned() -> list[Pending]:
-    """Return whose pools are kept, and no living process sees to them. Raises as pending does."""
+    """Return whose pools are kept, and no living process sees to them."""
     return _unseen(pending())
 
 
 def abandoned_changes() -> list[Changed]:
-    """Return of `changed` what no living process sees to. Raises as pending does."""
+    """Return of `changed` what no living process sees to."""
     return _unseen(changed())
+
+
+def _all() -> Iterator[Pending | Changed | Damaged]:
+    found: list[tuple[Path, Callable[[Path], Pending | Changed]]] = [
+        *((path, _read) for path in sorted(folder().glob("*.json"))),
+        *((path, _read_changed) for path in sorted((folder() / SET).glob("*.json"))),
+    ]
+    for path, read in found:
+        try:
+            yield read(path)
+        except (NotPermitted, RecordError) as fault:
+            yield Damaged(path, fault)
 
 
 def _unseen(kept: list[K]) -> list[K]:

@@ -72,7 +72,7 @@ class FiniteRange(click.FloatRange):
 
     def convert(
         self,
-        value: Any,
+        value: Any,  # noqa: ANN401
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> float:

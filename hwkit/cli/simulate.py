@@ -200,6 +200,8 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
     if given["power"] is not None and not dialect.tells_power:
         telling = ", ".join(name for name in names() if Dialect.named(name).tells_power)
         raise PlanError(f"--power: a {dialect.name} miner tells none; of those that do: {telling}")
+    if given["web_port"] and not dialect.has_web:
+        raise PlanError(f"--web-port: a {dialect.name} miner has no page beside its API")
     [rate_h_s] = given["rate_h_s"]
     behaviour = Behaviour(
         rate_h_s=rate_h_s,

@@ -175,6 +175,7 @@ class Delivered:
     longest: tuple[float, int] = (0.0, 0)  # gap: over the work of a share, and ns
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     assigned: int = 0
+    worked: set[int] = field(default_factory=set)  # serials of the jobs that shares are of
     rises: dict[str, Rise] = field(default_factory=lambda: defaultdict(Rise))
     means: dict[str, Mean] = field(default_factory=lambda: defaultdict(Mean))
     settings: dict[str, Probe] = field(default_factory=dict)  # as they were told last
@@ -261,6 +262,7 @@ class Delivered:
         some[1] += gap[1]
         self.longest = max(self.longest, gap)
         self.last, self.each = at, work
+        self.worked.add(share.serial)
         self.answering.came(at, share.serial)
 
     def _is_rate(self, name: str) -> bool:

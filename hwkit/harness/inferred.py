@@ -164,7 +164,9 @@ class Claim:
             tuple(
                 each
                 for name, mean in sorted(means.items())
-                if name.startswith(OTHER_RATE) or (name == RATE and by != RATE)
+                if name.startswith(OTHER_RATE)
+                # Records from before it told over how long its first rate is a mean leave it out.
+                or (name == RATE and by != RATE and len(mean.words) > 1)
                 if (each := Rate.of_reading(name, mean)) is not None
             ),
         )
@@ -243,6 +245,7 @@ def _account(delivered: Delivered) -> dict[str, Any]:
         },
         "refused": {v.value: delivered.verdicts[v] for v in Verdict if v is not Verdict.GOOD},
         "jobs": delivered.assigned,
+        "jobs_of_shares": len(delivered.worked),
         "difficulties": [
             {
                 "difficulty": float(target.difficulty),

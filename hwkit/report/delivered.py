@@ -56,7 +56,7 @@ def _delivered(seen: dict[str, Any]) -> str:
     levels = [f"{each['difficulty']:.4g} ({each['shares']:,})" for each in seen["difficulties"]]
     more = f" and {len(levels) - MOST} more" if len(levels) > MOST else ""
     at = f", at difficulty {', '.join(levels[:MOST])}{more}" if levels else ""
-    return f"{said}{at}, of {seen['jobs']:,} jobs"
+    return f"{said}{at}, of {seen.get('jobs_of_shares', seen['jobs']):,} jobs"
 
 
 def _claimed(claim: dict[str, Any]) -> str:

@@ -102,6 +102,22 @@ def test_a_stall(timeline):
     assert one(inferred, caveats.Dispersed).index > 10
 
 
+def test_a_pause_is_not_called_a_restart():
+    pause = caveats.Flatline(longest_s=0.0963, due=18.7, silent_s=0.0)
+    assert "in all" not in pause.finding
+    assert "reboot" not in pause.advice
+    stall = caveats.Flatline(longest_s=10.0, due=100.0, silent_s=25.0)
+    assert "silent for 25 s in all" in stall.finding
+    assert "reboot" in stall.advice
+
+
+def test_shares_of_a_job_sent_before_the_window_are_of_a_job(timeline):
+    told = timeline.infer().told
+    assert told["jobs_of_shares"] >= 1
+    lines = dict(delivered_rows({"delivered": told | {"jobs": 0}, "figures": {}}))
+    assert "of 0 jobs" not in lines["delivered"]
+
+
 def test_a_stall_that_never_ends(timeline):
     inferred = replace(timeline, keep=lambda at, _: at < 90).infer()
     assert one(inferred, caveats.Flatline).longest_s == pytest.approx(10, abs=0.2)
@@ -191,12 +207,13 @@ def test_who_does_not_lie_is_not(timeline):
 
 
 def test_a_rate_named_counts_where_no_counter_is(timeline):
-    named = told("claimed_hashrate_h_s", *[1.3 * timeline.rate_h_s] * 100)
+    words = ("summary /SUMMARY/0/MHS 5s", "5s")
+    named = told("claimed_hashrate_h_s", *[1.3 * timeline.rate_h_s] * 100, words=words)
     inferred = replace(timeline, events=named).infer()
     assert covers(inferred.figures["claim_gap"], 0.30)
     both = replace(timeline, events=(*named, *counts(timeline, 1.0))).infer()
     assert covers(both.figures["claim_gap"], 0.0)
-    assert one(both, caveats.ClaimGap).by == "claimed_hashrate_h_s"
+    assert one(both, caveats.ClaimGap).by == words[0]
 
 
 def test_a_lie_beside_an_honest_counter_is_named(timeline):

@@ -196,6 +196,6 @@ def _probe(name: str, value: Value[Any], at: int) -> Probe:
         return Probe(at, name, words=(value.value,))
     said = (value.provenance, value.scope) if isinstance(value, Power) else (value.source,)
     told = tuple(str(each) for each in said if each is not None) or (value.source,)
-    if value.label and name.startswith(READINGS["hashrate_h_s"]):
-        told = (*told, value.label)
+    if name.startswith(READINGS["hashrate_h_s"]):
+        told = (*told, value.label or "now")
     return Probe(at, name, float(value.value), told)

@@ -28,7 +28,7 @@ from hwkit.cli.options import (
 from hwkit.cli.restoring import by_hand, manual_option, restored
 from hwkit.economics.catalogue import find
 from hwkit.errors import DeviceFault, HwkitError, NotPermitted, PlanError, WrongHash
-from hwkit.evaluate import schedule
+from hwkit.evaluate import identity, schedule
 from hwkit.evaluate import state as states
 from hwkit.evaluate.lines import NEEDED, lines_of, unknown
 from hwkit.evaluate.outside import Person, Switch, internet
@@ -242,6 +242,9 @@ def _take(state: State, store: str | None, bench: Bench, spec: Spec, protocol: P
             elif options["person"]:
                 switches[need] = Person(partial(_ask, stop), need)
                 by_person.add(need)
+        identify = partial(identity.asked, state.document["address"])
+        known = state.document.setdefault("identity", {})
+        identity.recognise(known, identify(), state.document["address"])
         hasher, faults = _restored(stack, hasher, state)
         runner = Runner(
             state,
@@ -256,6 +259,7 @@ def _take(state: State, store: str | None, bench: Bench, spec: Spec, protocol: P
             outlet=switches.get("outlet"),
             setter=switches.get("settings"),
             challenge=options["challenge"],
+            identify=identify,
         )
         try:
             runner.take(ordered(protocol.steps, by_person))
@@ -288,7 +292,7 @@ def _restored(stack: ExitStack, hasher: Hasher, state: State) -> tuple[Hasher, l
 def _judge(state: State, store: str | None, spec: Spec, protocol: Protocol) -> None:
     """Write lines and verdict into the evaluation, from its records alone."""
     document, records = state.document, Store(store)
-    seen = seen_of(state, records)
+    seen = seen_of(document["steps"], records)
     lines = lines_of(spec, protocol, seen, document["steps"], document.get("wrong"))
     document["lines"] = [line.to_json() for line in lines]
     document["verdict"] = overall(lines, NEEDED).value
@@ -322,6 +326,8 @@ def _print(document: dict[str, Any], store: str | None) -> None:
     if net["asked"]:
         reached = "reached" if net["reachable"] else "did not reach"
         out.append(f"  the network {reached} {net['asked']}")
+    if nobody_knows := identity.unknown(document):
+        out.append(f"  {nobody_knows}")
     if not document["restored"]:
         out.append("  not all settings are put back: hwkit asic restore, or --resume")
     if document["state"] == "running":

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hwkit.errors import PlanError, RecordError
+from hwkit.evaluate import identity
 from hwkit.evaluate.protocol import BLOCK, SOAK
 from hwkit.records.record import canonical, sha256
 from hwkit.records.rows import read_json
@@ -117,6 +118,10 @@ def verdict_of(document: dict[str, Any]) -> Verdict:
 
 
 def _around(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if known := document.get("identity"):
+        yield "it says it is", ", ".join(f"{name} {value}" for name, value in known.items())
+    if nobody_knows := identity.unknown(document):
+        yield "one machine?", nobody_knows
     net = document["internet"]
     if net["asked"]:
         yield "network", f"{'reached' if net['reachable'] else 'did not reach'} {net['asked']}"

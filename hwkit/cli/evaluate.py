@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import shlex
 import sys
@@ -31,7 +32,7 @@ from hwkit.errors import DeviceFault, HwkitError, NotPermitted, PlanError, Wrong
 from hwkit.evaluate import identity, schedule
 from hwkit.evaluate import state as states
 from hwkit.evaluate.lines import NEEDED, lines_of, unknown
-from hwkit.evaluate.outside import Person, Switch, internet
+from hwkit.evaluate.outside import Person, Switch, internet, place_of
 from hwkit.evaluate.protocol import BLOCK, Protocol
 from hwkit.evaluate.run import WAITING, Interrupted, Runner, ordered, seen_of
 from hwkit.evaluate.spec import Spec
@@ -141,8 +142,10 @@ def _document(given: dict[str, Any]) -> dict[str, Any]:
     plate = find(given["model"], known_models(given["own"]))
     if given["person"] and not sys.stdin.isatty():
         raise PlanError("--person: there is no terminal to ask at")
-    if given["efficiency"] is not None and not given["efficiency"] > 0:
-        raise PlanError(f"--efficiency {given['efficiency']:g}: it lies above 0")
+    if given["efficiency"] is not None and not 0 < given["efficiency"] < math.inf:
+        raise PlanError(f"--efficiency {given['efficiency']:g}: it lies above 0, and is finite")
+    if given["internet"] != "none":
+        place_of(given["internet"])
     spec = Spec.of(plate, protocol.limits.efficiency, given["efficiency"])
     steps = [
         {"name": each.name, "kind": each.kind, "state": WAITING, "why": "", "records": []}

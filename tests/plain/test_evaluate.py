@@ -188,6 +188,7 @@ def test_our_protocols_are_read_and_written(name):
         ("", "no [[step]]"),
         ('[[step]]\nkind = "soak"\n', "no step is a block"),
         ('[[step]]\nkind = "spin"\n', "kind is one of block"),
+        ('[[step]]\nkind = ["a"]\n', "not ['a']"),
         (BLOCK + "times = 3\n", "'times' is not known"),
         (BLOCK + 'time = "soon"\n', "'soon' is no duration"),
         (BLOCK + "time = 30\n", "30 is none"),
@@ -590,6 +591,12 @@ def test_the_internet_is_asked_for_only_when_told(peer):
         (["cpu:reference", "--spec", "no such thing"], "no model"),
         (["cpu:reference", "--spec", "S21 XP", "--protocol", "fast"], "no protocol 'fast'"),
         (["cpu:reference", "--spec", "S21 XP", "--efficiency", "-1"], "above 0"),
+        (["cpu:reference", "--spec", "S21 XP", "--efficiency", "inf"], "is finite"),
+        (["cpu:reference", "--spec", "S21 XP", "--efficiency", "nan"], "is finite"),
+        *(
+            (["cpu:reference", "--spec", "S21 XP", "--plan", "--internet", place], "is HOST:PORT")
+            for place in ("x", ":::99999", "h:0", "h:65536", "a b:1", "http://h:1", "[h]:1", ":1")
+        ),
         (["--resume", "last"], "no evaluation 'last'"),
         (["x", "--resume", "last"], "give neither address"),
         (["cpu:reference", "--spec", "S21 XP", "--person"], "no terminal to ask at"),

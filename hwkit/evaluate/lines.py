@@ -106,10 +106,12 @@ def _of_spec(name: str, spec: Spec, protocol: Protocol, seen: Sequence[Seen]) ->
     found = [each for each in (*deciding, *failed) if each is not None]
     first, worst = found[0], min(found, key=_badness)
     others = [f for each in (*blocks, *parts) if (f := each.figure(FIGURES[name]))]
-    if worst is not first or len(others) < 2 or worst.figure is None or worst.limit is None:
+    if worst is not first or worst.figure is None or worst.limit is None:
         return worst
     least = max if worst.limit.most else min
     at = least(others, key=lambda figure: figure.value)
+    if at == worst.figure:
+        return worst
     where = next(e.where for e in (*blocks, *parts) if e.figure(FIGURES[name]) == at)
     return replace(worst, why=f"{told(worst.figure)}, worst in {where}: {at}, {worst.limit}")
 

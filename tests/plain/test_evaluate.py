@@ -11,12 +11,13 @@ from click.testing import CliRunner
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
+from simulated import simulated
 
-from hwkit.cli import cli
+from hwkit.cli import cli, evaluate
 from hwkit.economics.catalogue import Nameplate
 from hwkit.errors import DeviceFault, NoDevice, NotPermitted, PlanError, RecordError
 from hwkit.evaluate import schedule, state
-from hwkit.evaluate.identity import recognise
+from hwkit.evaluate.identity import asked, recognise
 from hwkit.evaluate.lines import lines_of
 from hwkit.evaluate.outside import Person, Switch, internet
 from hwkit.evaluate.protocol import NAMES, Protocol, Step
@@ -40,6 +41,7 @@ from hwkit.harness.efficiency import SHARES, Budget
 from hwkit.harness.energy import METER_CLASS
 from hwkit.harness.plan import seconds
 from hwkit.harness.statistics import garwood_interval
+from hwkit.hashers.asic.restore import pending
 from hwkit.protocols import Basis
 from hwkit.units import Figure
 
@@ -424,6 +426,26 @@ def test_another_machine_is_refused(before, now, refused):
     else:
         recognise(known, now, "asic:h")
         assert known == now | before
+
+
+def test_it_is_not_gone_on_with_on_another_machine(path, tmp_path):
+    protocol = tmp_path / "protocol.toml"
+    protocol.write_text(BLOCK)
+    with simulated("luxos") as miner:
+        address = f"asic:127.0.0.1:{miner.api_port}"
+        words = ["evaluate", address, "--spec", "S21 XP (270 TH)", "--store", str(path)]
+        told = asked(address)
+        assert {"serial", "mac", "make", "model"} <= set(told)
+        made = evaluate.command.make_context("evaluate", [*words[1:], "--protocol", str(protocol)])
+        document = evaluate._document(made.params)
+        state.begun(str(path), document | {"identity": told | {"serial": "ANOTHER"}}).save()
+        done = CliRunner().invoke(cli, ["evaluate", "--resume", "last", "--store", str(path)])
+        assert isinstance(done.exception, PlanError)
+        said = str(done.exception)
+        assert "another machine answers (serial 'ANOTHER' before, 'SIMULATED0001' now)" in said
+        assert not pending()
+    assert asked("cpu:auto") == {}
+    assert asked("asic:127.0.0.1:1") == {}
 
 
 def test_what_another_machine_did_is_not_kept(kept):

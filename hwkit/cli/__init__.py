@@ -80,20 +80,18 @@ def cli(context: click.Context) -> None:
 
 
 def _announce_pending() -> None:
-    """Say it where a miner waits for its own pools: whoever has set off a run may not know."""
+    """Say it where something waits to be put back: whoever has set off a run may not know."""
     from platformdirs import user_state_path  # noqa: PLC0415 - slow to import
 
     state = os.environ.get("HWKIT_STATE") or user_state_path("hwkit", appauthor=False)
-    if not any(Path(state, "restore").glob("*.json")):  # as it is almost always
+    if not any(Path(state, "restore").glob("**/*.json")):  # as it is almost always
         return
     from hwkit.hashers.asic import restore  # noqa: PLC0415 - only where one waits
 
-    try:
-        waiting = ", ".join(each.place for each in restore.abandoned())
-    except HwkitError as error:  # of a damaged file: no reason not to do what was asked
-        waiting = str(error)
+    left = [each.place for each in (*restore.abandoned(), *restore.abandoned_changes())]
+    waiting = ", ".join(left + [each.place for each in restore.damaged()])
     if waiting:
-        said = f"hwkit: not on their own pools since a run died: {waiting}; `hwkit asic restore`"
+        said = f"hwkit: not as they were since a run died: {waiting}; `hwkit asic restore`"
         click.echo(plain(said), err=True)
 
 

@@ -6,6 +6,7 @@ import math
 import select
 import shlex
 import sys
+import time
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -28,11 +29,19 @@ from hwkit.cli.options import (
 )
 from hwkit.cli.restoring import by_hand, manual_option, restored
 from hwkit.economics.catalogue import find
-from hwkit.errors import DeviceFault, HwkitError, NotPermitted, PlanError, WrongHash
+from hwkit.errors import (
+    DeviceFault,
+    HwkitError,
+    NotPermitted,
+    PlanError,
+    Unavailable,
+    WrongHash,
+)
 from hwkit.evaluate import identity, schedule
 from hwkit.evaluate import state as states
 from hwkit.evaluate.lines import NEEDED, lines_of, unknown
-from hwkit.evaluate.outside import Person, Switch, internet, place_of
+from hwkit.evaluate.observed import FIGURES, by_setting
+from hwkit.evaluate.outside import NATIVE, Native, Outlet, Person, Switch, internet, place_of
 from hwkit.evaluate.protocol import BLOCK, Protocol
 from hwkit.evaluate.run import WAITING, Interrupted, Runner, ordered, seen_of
 from hwkit.evaluate.spec import Spec
@@ -43,7 +52,7 @@ from hwkit.plugins import Address
 from hwkit.protocols import Restorable
 from hwkit.records import Store
 from hwkit.report.live import Live
-from hwkit.units import plain
+from hwkit.units import Figure, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,6 +65,8 @@ if TYPE_CHECKING:
 EXIT = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 5}
 INTERRUPTED = 130
 LOOK_S = 0.2
+AGAIN_S = 2.0  # a device that starts
+OF = {"outlet": "outlet", "settings": "setter"}  # by what a step needs, the option
 INTERNET = "1.1.1.1:443"
 WATCHED = "its pools cannot be changed: what it delivers cannot be seen, only what it claims"
 
@@ -79,13 +90,16 @@ WATCHED = "its pools cannot be changed: what it delivers cannot be seen, only wh
 @mains_option
 @models_option
 @click.option(
-    "--outlet", metavar="PROGRAM", help="Switches its power, called with on or off. [opt-in]"
+    "--outlet",
+    metavar="ADDRESS",
+    help="Cuts its power: shelly:HOST, tasmota:HOST, snmp:HOST?profile=...&outlet=3, exec:PROGRAM. "
+    "[opt-in]",
 )
 @click.option(
     "--settings",
     "setter",
-    metavar="PROGRAM",
-    help="Sets its power mode, called with a mode, and with restore at the end. [opt-in]",
+    metavar="native|PROGRAM",
+    help="Sets modes, frequencies, power targets: by its own API, or a program. [opt-in]",
 )
 @click.option("--person", is_flag=True, help="Somebody is here, to switch and to set: asked last.")
 @click.option(
@@ -140,6 +154,8 @@ def _document(given: dict[str, Any]) -> dict[str, Any]:
     """Return what an evaluation begins with."""
     protocol = Protocol.named(given["protocol_name"])
     plate = find(given["model"], known_models(given["own"]))
+    if given["model"].casefold() != plate.model.casefold():
+        _say(f"hwkit: --spec {given['model']!r} is taken as {plate.model}")
     if given["person"] and not sys.stdin.isatty():
         raise PlanError("--person: there is no terminal to ask at")
     if given["efficiency"] is not None and not 0 < given["efficiency"] < math.inf:
@@ -217,8 +233,9 @@ def _bench(address: str, options: dict[str, Any]) -> Bench:
 def _cannot(protocol: Protocol, options: dict[str, Any]) -> dict[str, str]:
     """Return which steps cannot be taken, and why."""
     there = {"outlet": options["outlet"], "settings": options["setter"]}
+    words = {"outlet": "--outlet ADDRESS", "settings": "--settings native"}
     return {
-        step.name: f"it needs --{need} PROGRAM, or --person"
+        step.name: f"it needs {words[need]}, or --person"
         for step in protocol.steps
         for need in step.needs
         if not there[need] and not options["person"]
@@ -229,7 +246,6 @@ def _take(state: State, store: str | None, bench: Bench, spec: Spec, protocol: P
     """Take the steps; return whether it was interrupted."""
     options = state.document["options"]
     interrupted = False
-    by_person: set[str] = set()
     with until_interrupted() as stop, ExitStack() as stack:
         metering, setup = stack.enter_context(
             bench.open(confirmed=options["confirm"], corrected=not options["no_corrections"])
@@ -238,17 +254,16 @@ def _take(state: State, store: str | None, bench: Bench, spec: Spec, protocol: P
             wiring = Wiring.side_by_side(bench.names)
             setup = replace(setup, wirings=[replace(wiring, nameplate_w=spec.power_w)])
         [hasher] = tuned(bench.hashers, stop, no_tune=False, retune=False)
-        switches: dict[str, Switch | Person] = {}
-        for need, option in (("outlet", "outlet"), ("settings", "setter")):
-            if options[option]:
-                switches[need] = Switch.parse(options[option])
-            elif options["person"]:
-                switches[need] = Person(partial(_ask, stop), need)
-                by_person.add(need)
+        person = {each: Person(partial(_ask, stop), each) for each in ("outlet", "settings")}
+        by_person = (
+            {each for each in person if not options[OF[each]]} if options["person"] else set()
+        )
+        outlet = _outlet(state, person["outlet"] if "outlet" in by_person else None)
         identify = partial(identity.asked, state.document["address"])
         known = state.document.setdefault("identity", {})
         identity.recognise(known, identify(), state.document["address"])
-        hasher, faults = _restored(stack, hasher, state)
+        hasher, faults = _restored(stack, hasher, state, protocol, stop)
+        setter = _setter(state, person["settings"] if "settings" in by_person else None)
         runner = Runner(
             state,
             hasher,
@@ -259,8 +274,8 @@ def _take(state: State, store: str | None, bench: Bench, spec: Spec, protocol: P
             tuple(bench.names),
             _follow,
             _say,
-            outlet=switches.get("outlet"),
-            setter=switches.get("settings"),
+            outlet=outlet,
+            setter=setter,
             challenge=options["challenge"],
             identify=identify,
         )
@@ -275,8 +290,47 @@ def _take(state: State, store: str | None, bench: Bench, spec: Spec, protocol: P
     return interrupted
 
 
-def _restored(stack: ExitStack, hasher: Hasher, state: State) -> tuple[Hasher, list[HwkitError]]:
-    """Look at the device and see that it is given back; one that may not be changed is watched."""
+def _outlet(state: State, person: Person | None) -> Outlet | Person | None:
+    """Return what switches its power, and see that it is on, whatever was before."""
+    named, pending = state.document["options"]["outlet"], state.document["pending"]
+    outlet = Outlet(named) if named else None
+    if outlet is not None and outlet.look():
+        pending["outlet"] = "on"
+    elif "outlet" in pending and (switch := outlet or person) is not None:
+        switch.to("on")
+    return outlet or person
+
+
+def _setter(state: State, person: Person | None) -> Native | Switch | Person | None:
+    """Return what sets it; settings that a process which died has left are put back."""
+    named = state.document["options"]["setter"]
+    if named == NATIVE:
+        native = Native.of(state.document["address"])
+        native.look()
+        return native
+    return Switch.parse(named) if named else person
+
+
+def _restored(
+    stack: ExitStack, hasher: Hasher, state: State, protocol: Protocol, stop: Event
+) -> tuple[Hasher, list[HwkitError]]:
+    """Look at the device and see that it is given back; one that may not be changed is watched.
+
+    Where its power was off before, it is waited for as long as the protocol gives it.
+    """
+    patience_s = max(step.within for step in protocol.steps) * (
+        "outlet" in state.document["pending"]
+    )
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return _looked_at(stack, hasher, state)
+        except (Unavailable, DeviceFault):
+            if time.monotonic() >= until or stop.wait(AGAIN_S):
+                raise
+
+
+def _looked_at(stack: ExitStack, hasher: Hasher, state: State) -> tuple[Hasher, list[HwkitError]]:
     try:
         return hasher, stack.enter_context(restored([hasher]))
     except NotPermitted as why:
@@ -305,6 +359,7 @@ def _judge(state: State, store: str | None, spec: Spec, protocol: Protocol) -> N
         line.name: line.why for line in untested
     }
     blocks = [each for each in seen if each.kind == BLOCK]
+    document["by_setting"] = by_setting(seen, document["steps"])
     document["figures"] = blocks[-1].document["figures"] if blocks else {}
     document["unknown"] = unknown(protocol.reference, blocks[-1]) if blocks else []
     document["records"] = {
@@ -323,6 +378,7 @@ def _print(document: dict[str, Any], store: str | None) -> None:
     for line in document["lines"]:
         decides = f" -> {line['decides']}" if line["decides"] else ""
         out.append(f"  {line['verdict']:<12} {line['name']:<{width}}  {line['why']}{decides}")
+    out += _table(document.get("by_setting", []))
     if document["unknown"]:
         out.append(f"  nothing is known of {', '.join(document['unknown'])} (--inlet, --mains)")
     net = document["internet"]
@@ -344,6 +400,21 @@ def _print(document: dict[str, Any], store: str | None) -> None:
         where = f" --store {shlex.quote(store)}" if store else ""
         out.append(f"Next: hwkit report {name} -o {name}.html{where}")
     click.echo("\n".join(map(plain, out)))
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each setting, with what it does in it."""
+    cells = [
+        [f"{row['step']}: {row['setting']}"]
+        + [str(Figure.from_json(row[name])) if row[name] else "-" for name in FIGURES]
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  "
+        + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
 
 
 @contextmanager

@@ -110,10 +110,11 @@ def _of_spec(name: str, spec: Spec, protocol: Protocol, seen: Sequence[Seen]) ->
         return worst
     least = max if worst.limit.most else min
     at = least(others, key=lambda figure: figure.value)
-    if at == worst.figure:
+    if str(at) == str(worst.figure):
         return worst
     where = next(e.where for e in (*blocks, *parts) if e.figure(FIGURES[name]) == at)
-    return replace(worst, why=f"{told(worst.figure)}, worst in {where}: {at}, {worst.limit}")
+    tail = f", {worst.limit}"
+    return replace(worst, why=worst.why.replace(tail, f", worst in {where}: {at}{tail}", 1))
 
 
 def _badness(line: Line) -> tuple[int, float]:

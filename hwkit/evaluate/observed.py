@@ -8,7 +8,7 @@ from itertools import combinations
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from hwkit.evaluate.protocol import BLOCK, POWER_CYCLE, SETTING, SOAK
+from hwkit.evaluate.protocol import BLOCK, POWER_CYCLE, SET, SOAK
 from hwkit.evaluate.verdicts import Limit, Line, Verdict, counted, judge, line, of_many
 from hwkit.harness.chance import UNLIKELY
 from hwkit.harness.efficiency import HASHES_PER_DIFFICULTY
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hwkit.evaluate.seen import Seen
 
 UNSTEADY = {"NotSteady", "Throttled", "Flatline", "Dispersed"}
+FIGURES = ("hashrate", "power", "efficiency")
 APART = 0.02  # of the rate: two parts nearer to each other are of one miner
 WATCHED = "it was only watched: no share was seen"
 
@@ -212,21 +213,35 @@ def restarts(long: Sequence[Seen], steps: Sequence[dict[str, Any]]) -> Line:
 
 
 def settings(seen: Sequence[Seen], steps: Sequence[dict[str, Any]]) -> list[Line]:
-    """Tell what it does in each mode; no spec says what it should."""
+    """Tell which setting does best; no spec says what it should do in each."""
     found = []
-    for step in (each for each in steps if each["kind"] == SETTING):
+    for step in (each for each in steps if each["kind"] in SET):
         if step["state"] == "not-tested":
             found.append(untested(step["name"], step["why"]))
             continue
-        by_id = {each.document["id"]: each for each in seen}
-        told = []
-        for value, record in step.get("values", {}).items():
-            if record in by_id:
-                each = by_id[record]
-                some = [each.figure(n) for n in ("hashrate", "power", "efficiency")]
-                told.append(f"{value}: {', '.join(str(figure) for figure in some if figure)}")
+        rows = by_setting(seen, [step])
+        known = [row for row in rows if row["efficiency"] is not None]
+        best = min(known, key=lambda row: float(row["efficiency"]["value"]), default=None)
+        told = [f"{len(rows)} measured"]
+        if best is not None:
+            figure = Figure.from_json(best["efficiency"])
+            told.append(f"J/TH is least at {best['setting']}: {figure}")
+        told += [f"{value} not: {why}" for value, why in step.get("refused", {}).items()]
         found.append(Line(step["name"], Verdict.PASS, "; ".join(told)))
     return found
+
+
+def by_setting(seen: Sequence[Seen], steps: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for each setting that was measured: its rate, power and J/TH, as JSON."""
+    by_id = {each.document["id"]: each for each in seen}
+    return [
+        {"step": step["name"], "setting": value, "record": record}
+        | {name: by_id[record].document["figures"].get(name) for name in FIGURES}
+        for step in steps
+        if step["kind"] in SET
+        for value, record in step.get("values", {}).items()
+        if record in by_id
+    ]
 
 
 def untested(name: str, why: str) -> Line:

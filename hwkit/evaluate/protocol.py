@@ -15,15 +15,18 @@ from hwkit.harness.steady import Gate
 
 LARGEST = 1 << 16  # bytes of a protocol
 NAMES = ("quick", "standard", "accept")
-BLOCK, SOAK, POWER_CYCLE, SETTING = "block", "soak", "power-cycle", "setting"
+BLOCK, SOAK, POWER_CYCLE, MODES, SWEEP = "block", "soak", "power-cycle", "modes", "sweep"
+SET = (MODES, SWEEP)
 TIMES_S = ("time", "warmup", "part", "off", "within")
 # Of each kind, which words it takes beside kind and name.
 WORDS = {
     BLOCK: {"time", "precision", "warmup", "settle"},
     SOAK: {"time", "part"},
     POWER_CYCLE: {"times", "off", "within", "time"},
-    SETTING: {"values", "time", "precision", "warmup"},
+    MODES: {"values", "time", "precision", "warmup"},
+    SWEEP: {"of", "values", "time", "precision", "warmup"},
 }
+SWEPT = ("power-target", "frequency", "voltage", "any")  # any: the first of these that it has
 RANGES = {"inlet_c": (-60.0, 120.0), "mains_v": (1.0, 1000.0)}
 
 
@@ -41,7 +44,8 @@ class Step:
     times: int = 1
     off: float = 10.0  # with the power cut
     within: float = 600.0  # it is to be back at 90 % of its rate
-    values: tuple[str, ...] = ()  # power modes, frequencies: whatever the program for them takes
+    values: tuple[str, ...] = ()  # modes in the firmware's words; numbers, or 80% of what is set
+    of: str = ""  # of a sweep: what it is set of
 
     @property
     def longest_s(self) -> float:
@@ -54,7 +58,11 @@ class Step:
     @property
     def needs(self) -> tuple[str, ...]:
         """What it cannot do without, beside the device."""
-        return {POWER_CYCLE: ("outlet",), SETTING: ("settings",)}.get(self.kind, ())
+        return {POWER_CYCLE: ("outlet",), **dict.fromkeys(SET, ("settings",))}.get(self.kind, ())
+
+    def word(self, value: str) -> str:
+        """Return what is told for one of its values."""
+        return f"{self.of}={value}" if self.of else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +150,10 @@ def _step(said: Any, where: str) -> Step:  # noqa: ANN401 - whatever TOML has th
     for name in set(said) - set(given):
         given[name] = _word(name, said[name], f"{where}: {name}")
     step = Step(**given)
-    if kind == SETTING and not step.values:
+    if kind in SET and not step.values:
         raise PlanError(f"{where}: values names none")
+    if kind == SWEEP and step.of not in SWEPT:
+        raise PlanError(f"{where}: of is one of {', '.join(SWEPT)}, not {step.of!r}")
     if not (step.time > 0 and step.part > 0 and 1 <= step.times <= 100):
         raise PlanError(f"{where}: time and part lie above 0, times between 1 and 100")
     return step
@@ -159,9 +169,15 @@ def _word(name: str, value: Any, where: str) -> Any:  # noqa: ANN401
         return value
     if name == "times" and type(value) is int:
         return value
-    if name == "values" and isinstance(value, list) and all(isinstance(v, str) for v in value):
-        return tuple(value)
+    if name == "values" and isinstance(value, list) and all(_is_value(v) for v in value):
+        return tuple(str(each) for each in value)
+    if name == "of" and isinstance(value, str):
+        return value
     raise PlanError(f'{where}: {value!r} is none; times are "30min", precision "1%"')
+
+
+def _is_value(value: Any) -> bool:  # noqa: ANN401
+    return type(value) in {str, int, float} and value not in {"", "restore"}
 
 
 def _limits(said: dict[str, Any], where: str) -> Limits:

@@ -7,9 +7,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hwkit.errors import DeviceFault, PlanError, Unavailable, WrongHash
+from hwkit.errors import DeviceFault, NotPermitted, PlanError, Unavailable, WrongHash
 from hwkit.evaluate.identity import recognise
-from hwkit.evaluate.protocol import BLOCK, POWER_CYCLE, SETTING, SOAK, Step
+from hwkit.evaluate.protocol import BLOCK, MODES, POWER_CYCLE, SOAK, SWEEP, Step
 from hwkit.evaluate.seen import Seen
 from hwkit.harness.plan import Plan, duration
 from hwkit.harness.session import Session
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from hwkit.evaluate.outside import Person, Switch
+    from hwkit.evaluate.outside import Native, Outlet, Person, Switch
     from hwkit.evaluate.state import State
     from hwkit.harness.entry import Entry
     from hwkit.harness.metering import Metering
@@ -51,8 +51,8 @@ class Runner:
     meters: tuple[str, ...]
     follow: Callable[[Session], AbstractContextManager[Callable[[], None]]]
     say: Callable[[str], None]
-    outlet: Switch | Person | None = None
-    setter: Switch | Person | None = None
+    outlet: Outlet | Switch | Person | None = None
+    setter: Native | Switch | Person | None = None
     challenge: str | None = None
     identify: Callable[[], dict[str, str]] = dict  # ask the device what it is
     settings: dict[str, str] = field(default_factory=dict)  # as it told them last
@@ -89,7 +89,7 @@ class Runner:
         if switch is None:
             return
         switch.to({"outlet": "on", "setting": "restore"}[name])
-        del self.state.document["pending"][name]
+        self.state.document["pending"].pop(name, None)
         self.state.save()
 
     def _step(self, step: Step, told: dict[str, Any]) -> None:
@@ -97,7 +97,8 @@ class Runner:
             BLOCK: self._block,
             SOAK: self._soak,
             POWER_CYCLE: self._cycles,
-            SETTING: self._settings,
+            MODES: self._settings,
+            SWEEP: self._settings,
         }
         try:
             kinds[step.kind](step, told)
@@ -106,6 +107,9 @@ class Runner:
             told |= {"state": DONE, "why": str(error)}
             self.state.save()
             raise
+        except NotPermitted as error:
+            told |= {"state": NOT_TESTED, "why": plain(error.why)}
+            self.put_back()
         except (DeviceFault, Unavailable) as error:
             told |= {"state": NOT_TESTED, "why": plain(f"it failed: {error}")}
             self.put_back()
@@ -148,16 +152,23 @@ class Runner:
 
     def _settings(self, step: Step, told: dict[str, Any]) -> None:
         assert self.setter is not None  # noqa: S101 - else it is not tested
-        values = told.setdefault("values", {})
+        values, refused = told.setdefault("values", {}), told.setdefault("refused", {})
         for value in step.values:
             if value in values:
                 continue
             self._pending("setting", value)
-            self.setter.to(value)
+            try:
+                self.setter.to(step.word(value))
+            except Unavailable as error:  # it has no such value, or will not have it
+                refused[value] = plain(error)
+                self.state.save()
+                continue
             self._measure(step, told, step.time, step.precision, warmup_s=step.warmup)
             values[value] = told["records"][-1]
             self.state.save()
         self._undo("setting")
+        if not values:
+            raise NotPermitted(step.name, "; ".join(dict.fromkeys(refused.values())))
 
     def _measure(
         self,

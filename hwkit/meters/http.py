@@ -90,7 +90,7 @@ class HttpMeter:
             profile, facts = self._kind.recognise(self)
             self._take(profile)
         except Refused as error:
-            raise NotPermitted(self._spec.name, self._advice()) from error
+            raise NotPermitted(self._spec.name, self.advice()) from error
         except Untrusted as error:
             raise NotPermitted(self._spec.name, self._bare(str(error))) from error
         except (DeviceLost, DeviceTimeout) as error:
@@ -136,7 +136,8 @@ class HttpMeter:
         found = numbers(self._spec.name, answer.document, profile.fields, profile.required)
         return Reading(answer.at, took_ns=answer.took_ns, **found)
 
-    def _advice(self) -> str:
+    def advice(self) -> str:
+        """Return what the user is to do about credentials that it refuses."""
         table = table_of(self.hostname)
         if "password" in credentials(self.hostname):
             return f"it refuses user or password: see {table}"

@@ -167,11 +167,7 @@ def channel_of(address: Address) -> int:
 # Tasmota. Status 8 was replaced by Status 10, and answers like it where both are known. Total has
 # three decimals unless EnergyRes says otherwise.
 def _tasmota(meter: HttpMeter) -> tuple[Profile, dict[str, str | None]]:
-    words = credentials(meter.hostname)
-    secret = ""
-    if "password" in words:
-        user, password = words.get("user", "admin"), words["password"]  # its user is always admin
-        secret = f"&user={quote(user, safe='')}&password={quote(password, safe='')}"
+    secret = tasmota_login(meter.hostname)
     channel = f"/{channel_of(meter.address)}" if "channel" in meter.address.options else ""
     facts: dict[str, str | None] = {}
     for status in (8, 10):
@@ -201,6 +197,15 @@ def _tasmota(meter: HttpMeter) -> tuple[Profile, dict[str, str | None]]:
             del fields["joules"]  # of all channels together
         return Profile(path, fields, secret=secret), facts
     raise NoDevice(meter.spec.name, "it answers, but not as a Tasmota with a power meter does")
+
+
+def tasmota_login(host: str) -> str:
+    """Return what goes with each of a Tasmota's paths, of the user's credentials for it."""
+    words = credentials(host)
+    if "password" not in words:
+        return ""
+    user, password = words.get("user", "admin"), words["password"]  # its user is always admin
+    return f"&user={quote(user, safe='')}&password={quote(password, safe='')}"
 
 
 def _axeos(meter: HttpMeter) -> tuple[Profile, dict[str, str | None]]:

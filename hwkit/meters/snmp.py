@@ -39,6 +39,21 @@ SETTINGS: dict[str, Any] = {
     "part": {"type": "string"},  # what is meant where the address names none
     "indices": {"type": "object", "additionalProperties": {"type": "string"}},
     "object_id": _OID,  # what sysObjectID begins with
+    # Of outlets that can be switched (outlets.py), the MIB's numbers: there is no rule to them.
+    "switch": {
+        "type": "object",
+        "properties": {
+            key: {
+                "type": "object",
+                "properties": {"oid": _OID, "on": {"type": "integer"}, "off": {"type": "integer"}},
+                "required": ["oid", "on", "off"],
+                "additionalProperties": False,
+            }
+            for key in ("tell", "look")
+        },
+        "required": ["tell", "look"],
+        "additionalProperties": False,
+    },
     "identity": {
         "type": "array",
         "items": {
@@ -68,7 +83,7 @@ class SnmpMeter(PolledMeter[Snmp]):
 
     def __init__(self, address: Address) -> None:
         """Raises PlanError for an address that makes no sense."""
-        profile = _profile(address)
+        profile = profile_of(address)
         indices = dict(profile.settings.get("indices", {}))
         parts = {each.where["of"] for each in profile.quantities if "of" in each.where}
         address.allow(*profiles.OPTIONS, "version", *_GENERIC, *sorted(indices.keys() | parts))
@@ -81,10 +96,7 @@ class SnmpMeter(PolledMeter[Snmp]):
         super().__init__(profile.spec(address, self._quantities))
         self._host, self._port = endpoint(address, 161)
         self._who = credentials(self._host)
-        keys = self._who.keys() & {"auth_key", "priv_key"}  # of use to version 3 alone
-        self._version = address.options.get("version", "3" if keys else "2c")
-        if self._version not in {"1", "2c", "3"}:
-            raise PlanError(f"address {address}: version is 1, 2c or 3, not {self._version!r}")
+        self._version = version_of(address, self._who)
         self._places: list[tuple[int, tuple[str, int]]] = []
         self._oids = [profiles.fill(q.where["oid"], indices) for q in self._quantities]
         self._digits_at = [
@@ -148,7 +160,16 @@ class SnmpMeter(PolledMeter[Snmp]):
         )
 
 
-def _profile(address: Address) -> Profile:
+def version_of(address: Address, who: Mapping[str, str]) -> str:
+    """Return the version of SNMP that an address names, or its host's credentials are of."""
+    keys = who.keys() & {"auth_key", "priv_key"}  # of use to version 3 alone
+    version = address.options.get("version", "3" if keys else "2c")
+    if version not in {"1", "2c", "3"}:
+        raise PlanError(f"address {address}: version is 1, 2c or 3, not {version!r}")
+    return version
+
+
+def profile_of(address: Address) -> Profile:
     """Return the profile that an address names, or the one that its options are."""
     said = address.options
     if not said.keys() & set(_GENERIC):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import PlanError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 ONE_READ = 4095  # bytes: cgminer's one recv()
 QUEUE = 100  # connections that wait, as cgminer has it
 SEND_S = 10.0
+IN_SESSION = {"logon", "logoff", "profileset"}
 log = logging.getLogger(__name__)
 
 
@@ -45,8 +48,13 @@ class Api:
             "poolpriority": pools.prioritise,
         }
         self._privileged = {*self._changes, "privileged", "restart", "quit", "zero", "save"}
+        self._own: dict[str, Callable[[str], Answer]] = {}  # of its make
         if self._dialect.say("adds_ascset"):
-            self._privileged.add("ascset")
+            self._own["ascset"] = self._set
+        if self._dialect.say("has_sessions"):
+            self._own |= {name: partial(self._in_session, name) for name in IN_SESSION}
+        self._privileged |= self._own.keys()
+        self._session: str | None = None  # whoever is logged on
 
     async def listen(self, host: str, port: int) -> int:
         """Begin to answer; return the port, which 0 leaves to the system. Raises OSError."""
@@ -155,9 +163,9 @@ class Api:
     def _change(self, command: str, parameter: str) -> Answer:
         if command in self._changes:
             return self._change_pools(command, parameter)
+        if command in self._own:
+            return self._own[command](parameter)
         match command:
-            case "ascset":
-                return self._set(parameter)
             case "restart" | "quit":
                 self._miner.reboot()
                 return Answer(0, "RESTART" if command == "restart" else "BYE", section="")
@@ -204,6 +212,28 @@ class Api:
             case _:
                 return self._error(120, f"ASC 0 set failed: {what}")
         return Answer(119, "ASC 0 set OK")
+
+    def _in_session(self, command: str, parameter: str) -> Answer:
+        """Do what LuxOS does for whoever is logged on, one at a time."""
+        session, _, profile = parameter.partition(",")
+        if command == "logon":
+            if self._session is not None:
+                return self._error(402, "Another session is active")
+            self._session = secrets.token_hex(4)
+            return Answer(316, "Session", "SESSION", (f'"SessionID":"{self._session}"',))
+        if self._session is None or session != self._session:
+            return self._error(402, "Invalid session id")
+        if command == "logoff":
+            self._session = None
+            return Answer(317, "Session closed")
+        rows = [json.loads(f"{{{row}}}") for row in self._dialect.say("reply")["profiles"]["rows"]]
+        found = next((row for row in rows if row["Profile Name"] == profile), None)
+        if found is None:
+            return self._error(325, f"Invalid profile {profile}")
+        pools = self._miner.pools
+        pools.settings |= {"mode": profile, "frequency_mhz": found["Frequency"]}
+        pools.save()
+        return Answer(324, f"Profile {profile} set")
 
     def _check(self, parameter: str) -> Answer:
         if not parameter:

@@ -45,12 +45,14 @@ class Hashing:
         behaviour: Behaviour,
         counters: Counters,
         found: Callable[[Work, bytes, Hit], None],
+        speed: Callable[[], float] = lambda: 1.0,
     ) -> None:
-        """Say with what, how, and whom to tell. Nothing runs yet."""
+        """Say with what, how, and whom to tell; `speed` is of its rate, as it is set just now."""
         self._kernel = kernel
         self._behaviour = behaviour
         self._counters = counters
         self._found = found
+        self._speed = speed
         self._nonces: _Nonces | None = None
         self._draw = random.Random(behaviour.seed)  # noqa: S311 - where to begin, no secret
         self._halt = threading.Event()
@@ -80,7 +82,7 @@ class Hashing:
         due = time.monotonic()
         while not self._halt.is_set():
             nonces, now = self._nonces, counters.elapsed_s
-            factor = behaviour.factor_at(now)
+            factor = behaviour.factor_at(now) * self._speed()
             rate = factor * (fastest if paced is None else paced / behaviour.threads)
             piece_s = min(max(PIECE / rate, SHORTEST_S), LONGEST_S)
             if nonces is None:

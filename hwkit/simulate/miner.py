@@ -83,9 +83,15 @@ class Miner:
 
     @property
     def power_w(self) -> float:
-        """What it claims to draw."""
+        """What it claims to draw, which goes with its clock."""
         own = self.behaviour.power_w
-        return float(self.dialect.say("power_w")) if own is None else own
+        return (float(self.dialect.say("power_w")) if own is None else own) * self.speed
+
+    @property
+    def speed(self) -> float:
+        """How fast its clock is set, of what it comes with."""
+        settings, usual = self.pools.settings, self.dialect.say("settings")
+        return float(settings["frequency_mhz"]) / float(usual["frequency_mhz"])
 
     async def run(self, ready: Callable[[Miner], None] = lambda _: None) -> None:
         """Run until cancelled, through its reboots; `ready` is told when it first answers.
@@ -124,6 +130,7 @@ class Miner:
             self.behaviour,
             self.counters,
             lambda *share: _tell(loop, self._found, *share),
+            lambda: self.speed,
         )
         mining = None
         try:

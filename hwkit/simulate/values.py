@@ -33,7 +33,9 @@ def common_values(miner: Miner) -> dict[str, Any]:
     good, bad = _sum(pools, "difficulty_accepted"), _sum(pools, "difficulty_rejected")
     lost = _sum(pools, "difficulty_stale")
     behaviour = miner.behaviour
-    ideal = (behaviour.rate_h_s or rates["av"]) * behaviour.lie
+    ideal = (
+        behaviour.rate_h_s * miner.speed if behaviour.rate_h_s else rates["av"]
+    ) * behaviour.lie
     power = miner.power_w
     settings = miner.pools.settings | behaviour.settings_at(elapsed)
     job = miner.work and miner.work.job
@@ -70,6 +72,7 @@ def common_values(miner: Miner) -> dict[str, Any]:
         "boards": miner.dialect.say("boards"),
         "temperature": 65.0,
         "frequency": int(float(settings["frequency_mhz"])),
+        "voltage_mv": int(settings.get("voltage_mv", 0)),
         "mode": settings["mode"],
         "freq_level": settings.get("freq_level"),
         "power_target": float(settings.get("power_target_w", 0)),

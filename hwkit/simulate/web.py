@@ -97,8 +97,14 @@ class Web:
             ]
         except PlanError as error:
             return web.Response(status=400, text=str(error))
-        if "frequency" in told:
-            pools.settings["frequency_mhz"] = told["frequency"]
+        for name, setting, least, most in (
+            ("frequency", "frequency_mhz", 50, 2000),
+            ("coreVoltage", "voltage_mv", 500, 2000),
+        ):
+            value = told.get(name, pools.settings[setting])
+            if type(value) is not int or not least <= value <= most:
+                return web.Response(status=400, text=f"invalid {name}")
+            pools.settings[setting] = value
         pools.configure(new)
         return web.Response()
 

@@ -1,4 +1,4 @@
-"""SNMP 1, 2c and 3 by pysnmp: one GET at a time (RFC 1157, 3416, 3414).
+"""SNMP 1, 2c and 3 by pysnmp: one GET or SET at a time (RFC 1157, 3416, 3414).
 
 The words of a host's credentials: `community` (else "public", as every agent's read-only default);
 for version 3 `user`, `auth_key` with `auth` (sha, sha224, sha256, sha384, sha512, md5) and
@@ -50,8 +50,10 @@ _REFUSALS = {
     "UnsupportedSecLevel": "that user has no such security level: auth_key, priv_key",
     "DecryptionError": "wrong priv_key, or not that priv",
     "AuthenticationFailure": "wrong auth_key, or not that auth",
-    "authorizationError": "that user may not read this",
-    "noAccess": "that user may not read this",
+    "authorizationError": "that user may not read this, or not change it",
+    "noAccess": "that user may not read this, or not change it",
+    "notWritable": "that user may not change this",
+    "readOnly": "that user may not change this",
 }
 _SHORTEST = 8  # characters of a pass phrase: RFC 3414, 11.2
 _NO_SUCH_NAME = 2  # an error-status of version 1: RFC 1157, 4.1.1
@@ -85,31 +87,42 @@ class Snmp:
         """
         wanted = list(oids)
         while wanted:
-            indication, status, index, found = self._run(wanted, deadline)
+            indication, status, index, found = self._run("get_cmd", dict.fromkeys(wanted), deadline)
             if indication is not None:
                 raise self._said(indication)
             if int(status) == _NO_SUCH_NAME and 0 < int(index) <= len(wanted):
                 del wanted[int(index) - 1]  # version 1 refuses a request for what one object lacks
                 continue
             if int(status):
-                name = status.prettyPrint()
-                if name in _REFUSALS:
-                    raise NotPermitted(str(self), f"{_REFUSALS[name]} ({place()})")
-                raise ProtocolError(f"{self}: it answers with error status {name}", b"")
+                raise self._refused(status.prettyPrint())
             values = {str(name): _value(value) for name, value in found}
             if set(values) != set(wanted):
                 raise ProtocolError(f"{self}: it answers for other objects", b"")
             return dict.fromkeys(oids) | values
         return dict.fromkeys(oids)
 
+    def set(self, oid: str, value: int, deadline: float) -> None:
+        """Set one object to an INTEGER. Raises as get does; NotPermitted where it may only be read.
+
+        Sent again where no answer comes: what is set is to be the same when it is set twice.
+        """
+        indication, status, _, _ = self._run("set_cmd", {oid: value}, deadline)
+        if indication is not None:
+            raise self._said(indication)
+        if int(status) == _NO_SUCH_NAME:  # as version 1 says of what may only be read
+            raise NotPermitted(str(self), f"it has no {oid} that may be changed by us ({place()})")
+        if int(status):
+            raise self._refused(status.prettyPrint())
+
     def __str__(self) -> str:
         return f"{self._place[0]}:{self._place[1]}"
 
-    def _run(self, oids: Sequence[str], deadline: float) -> Any:
+    def _run(self, command: str, objects: Mapping[str, int | None], deadline: float) -> Any:
         from pysnmp.error import PySnmpError  # noqa: PLC0415 - optional
 
         self._faults.clear()
-        self._asking = self._loop.create_task(self._ask(oids, deadline - time.monotonic()))
+        asking = self._ask(command, objects, deadline - time.monotonic())
+        self._asking = self._loop.create_task(asking)
         try:
             return self._loop.run_until_complete(self._asking)
         except TimeoutError as error:
@@ -126,13 +139,25 @@ class Snmp:
         kind = api.Udp6TransportTarget if v6 else api.UdpTransportTarget
         return await kind.create(self._place[:2], _EACH_S, _TRIES - 1), api.SnmpEngine()
 
-    async def _ask(self, oids: Sequence[str], seconds: float) -> Any:
+    async def _ask(self, command: str, objects: Mapping[str, int | None], seconds: float) -> Any:
         from pysnmp.hlapi.v3arch import asyncio as api  # noqa: PLC0415 - optional
 
         async with asyncio.timeout(seconds):
-            objects = [api.ObjectType(api.ObjectIdentity(oid)) for oid in oids]
+            sent = [
+                api.ObjectType(
+                    api.ObjectIdentity(oid),
+                    *([] if value is None else [api.Integer32(value)]),
+                )
+                for oid, value in objects.items()
+            ]
+            asked = getattr(api, command)
             where = (self._target, api.ContextData())
-            return await api.get_cmd(self._engine, self._who, *where, *objects, lookupMib=False)
+            return await asked(self._engine, self._who, *where, *sent, lookupMib=False)
+
+    def _refused(self, name: str) -> Exception:
+        if name in _REFUSALS:
+            return NotPermitted(str(self), f"{_REFUSALS[name]} ({place()})")
+        return ProtocolError(f"{self}: it answers with error status {name}", b"")
 
     def _said(self, indication: Any) -> Exception:
         name = type(indication).__name__

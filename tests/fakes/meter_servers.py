@@ -163,10 +163,15 @@ class Agent:
         new.write_text("".join(lines))
         new.rename(self.folder / "objects")
 
+    def look(self, oid):
+        """Return what an object holds."""
+        lines = (self.folder / "objects").read_text().splitlines()
+        return next(line.split()[2] for line in lines if line.startswith(f".{oid} "))
+
     def start(self, object_id):
         served = f"{sys.executable} {AGENT} {self.folder / 'objects'}"
         (self.folder / "snmpd.conf").write_text(
-            f"agentaddress udp:127.0.0.1:{self.port}\n"
+            f"agentaddress udp:127.0.0.1:{self.port}\nrwcommunity switcher 127.0.0.1\n"
             "rocommunity public 127.0.0.1\nrocommunity other 127.0.0.1 .1.3.6.1.2.1\n"
             f'createUser meter SHA "{KEYS["auth_key"]}" AES "{KEYS["priv_key"]}"\n'
             f'createUser sum SHA-256 "{KEYS["auth_key"]}"\n'

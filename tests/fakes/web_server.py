@@ -18,7 +18,7 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, answers, port=0, auth=None, tls=None):
+    def __init__(self, answers, port=0, auth=None, tls=None, sent=None):
         super().__init__(("127.0.0.1", port), Handler)
         if tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -26,6 +26,7 @@ class Server(http.server.ThreadingHTTPServer):
             self.socket = context.wrap_socket(self.socket, server_side=True)
         self.answers = answers
         self.auth = auth
+        self.sent = sent  # what answers to a document that is sent
         self.asked = []
         self.connections = set()
         self.thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
@@ -66,6 +67,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         document = self.server.answers[self.path]
         document = document() if callable(document) else document
         self.say(200, document if isinstance(document, bytes) else json.dumps(document).encode())
+
+    def do_POST(self):
+        document = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        self.server.sent(self, document)
+
+    def do_PUT(self):
+        self.do_POST()
 
     def say(self, code, body, **headers):
         self.send_response(code)

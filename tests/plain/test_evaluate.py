@@ -196,7 +196,10 @@ def test_our_protocols_are_read_and_written(name):
         (BLOCK + "time = 30\n", "30 is none"),
         (BLOCK + 'time = "0s"\n', "above 0"),
         (BLOCK + BLOCK, "two steps have one name"),
-        (BLOCK + '[[step]]\nkind = "setting"\n', "values names none"),
+        (BLOCK + '[[step]]\nkind = "modes"\n', "values names none"),
+        (BLOCK + '[[step]]\nkind = "modes"\nvalues = ["restore"]\n', "'restore'"),
+        (BLOCK + '[[step]]\nkind = "sweep"\nvalues = [1]\n', "of is one of power-target"),
+        (BLOCK + '[[step]]\nkind = "sweep"\nof = "fan"\nvalues = [1]\n', "not 'fan'"),
         ("[limits]\nrejects = -1\n" + BLOCK, "rejects is a number from 0 up"),
         ("[limits]\nrejcts = 1\n" + BLOCK, "'rejcts' is not known"),
         ("[reference]\ninlet_c = 30\n" + BLOCK, "inlet_c is [from, to]"),
@@ -381,6 +384,11 @@ def test_a_part_that_passes_is_named_where_it_is_the_worst():
     found = judged(seen(), part(1, 99e12), part(2, 100e12))
     assert found["hashrate"].verdict is Verdict.PASS
     assert "worst in soak 1: 99" in found["hashrate"].why
+    hot = seen(conditions={"inlet_c": 41.0})
+    found = judged(hot, part(1, 99e12), reference={"inlet_c": [5, 35]})
+    assert found["hashrate"].verdict is Verdict.INCONCLUSIVE
+    assert "worst in soak 1: 99" in found["hashrate"].why
+    assert found["hashrate"].why.endswith("inlet_c 41 is outside of 5 to 35")
 
 
 def test_many_parts_of_a_good_miner_fail_no_oftener_than_one():
@@ -663,10 +671,11 @@ def test_an_outlet_that_fails_leaves_it_pending_and_says_so(kept):
 
 
 def test_the_plan_touches_nothing(path):
-    words = ["asic:192.0.2.1", "--spec", "S21 XP (270 TH)", "--plan", "--json"]
+    words = ["asic:192.0.2.1", "--spec", "s21 xp 270", "--plan", "--json"]
     done = CliRunner().invoke(cli, ["evaluate", *words, "--store", str(path)])
     assert done.exit_code == 0, done.stderr
+    assert "--spec 's21 xp 270' is taken as Antminer S21 XP (270 TH)" in done.stderr
     assert json.loads(done.stdout)["spec"]["power_w"] > 1000
-    assert "NOT_TESTED, it needs --outlet PROGRAM" in done.stderr
+    assert "NOT_TESTED, it needs --outlet ADDRESS" in done.stderr
     assert not path.exists()
     assert not (path.parent / "evaluations").exists()

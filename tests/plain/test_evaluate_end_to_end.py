@@ -126,7 +126,7 @@ class Outlet:
 def test_an_honest_miner_passes_though_hwkit_was_killed_half_way(tmp_path, meter, command):
     soak = '[[step]]\nkind = "soak"\ntime = "8s"\n'
     cycle = '[[step]]\nkind = "power-cycle"\noff = "1s"\nwithin = "4min"\ntime = "10s"\n'
-    mode = '[[step]]\nkind = "setting"\nvalues = ["low"]\ntime = "2s"\n'
+    mode = '[[step]]\nkind = "modes"\nvalues = ["low"]\ntime = "2s"\n'
     steps = BLOCK.format(warmup=2, time=15) + soak + cycle + mode
     setter, words = tmp_path / "setter", tmp_path / "words"
     setter.write_text(f"#!/bin/sh\necho $1 >> {words}\n")
@@ -202,16 +202,19 @@ def test_a_short_run_says_how_long_it_takes(meter, command):
 
 
 def test_a_miner_that_lets_nobody_write_gets_through(meter, command):
-    cycle = '[[step]]\nkind = "power-cycle"\n[[step]]\nkind = "setting"\nvalues = ["low"]\n'
-    with simulated_process("--rate", "1MH/s", "--no-write", "--reboot-on-pool-change") as miner:
-        words = command(miner, meter(WATTS), BLOCK.format(warmup=0, time=4) + cycle)
+    cycle = '[[step]]\nkind = "power-cycle"\n[[step]]\nkind = "modes"\nvalues = ["190MHz"]\n'
+    options = ["--dialect", "luxos", "--no-write", "--reboot-on-pool-change"]
+    with simulated_process("--rate", "1MH/s", *options) as miner:
+        steps = BLOCK.format(warmup=0, time=4) + cycle
+        words = command(miner, meter(WATTS), steps, "--settings", "native")
         code, document, spoken = evaluated(words)
     told = verdicts(document)
     assert (document["verdict"], code) == ("INCONCLUSIVE", 5)
     assert told["power"] == "PASS"
     assert told["hashrate"] == told["J/TH"] == told["restarts"] == "NOT_TESTED"
-    assert {"power-cycle", "setting", "hashrate", "J/TH"} <= set(document["not_tested"])
-    assert "NOT_TESTED, it needs --outlet PROGRAM, or --person" in spoken
+    assert {"power-cycle", "modes", "hashrate", "J/TH"} <= set(document["not_tested"])
+    assert "Access denied" in document["not_tested"]["modes"]
+    assert "NOT_TESTED, it needs --outlet ADDRESS, or --person" in spoken
     assert document["restored"]
 
 

@@ -3,6 +3,7 @@
 import copy
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 from fake_miner import FakeMiner
@@ -115,8 +116,25 @@ def test_axeos_that_its_owner_has_pointed_elsewhere_meanwhile(way):
         own = one.read()
         to_bench(one, own)
         pages.pool["stratumURL"] = "new.example"
-        to_own(one, own)
+        with pytest.raises(pools.Elsewhere, match=r"new\.example.*--forget"):
+            to_own(one, own)
         assert pages.pool["stratumURL"] == "new.example"
+
+
+def test_axeos_that_two_hwkits_feed_at_once_gets_its_own_pool_back(way):
+    other = replace(BENCH, port=4444)
+    with Axeos() as pages:
+        before = dict(pages.pool)
+        one, two = way("axeos", pages), way("axeos", pages)
+        own_of_one = one.read()
+        to_bench(one, own_of_one)
+        own_of_two = two.read()  # which is the bench pool of the first
+        assert pools.until(lambda: two.toward_bench(own_of_two, other), PATIENCE_S)
+        with pytest.raises(pools.Elsewhere):
+            to_own(one, own_of_one)  # it stays on disk
+        assert pools.until(lambda: two.toward_own(own_of_two, other), PATIENCE_S)
+        to_own(one, own_of_one)
+        assert pages.works_on == before
 
 
 @pytest.mark.parametrize("mode", ["bitmain-work-mode", "miner-mode"])

@@ -6,18 +6,24 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from fake_miner import OWN, FakeMiner
 from scripted_pool import ScriptedPool
 from simulated import simulated_process
 
-from hwkit.errors import DeviceFault, NoDevice, NotPermitted, RecordError, Unavailable
+from hwkit.cli import asic_restore
+from hwkit.errors import DeviceFault, NoDevice, NotPermitted, Unavailable
 from hwkit.hashers.asic import asking, pools, restore, ways
+from hwkit.hashers.asic.fed import FedMiner
 from hwkit.hashers.asic.pools import Bench, CgminerWay
+from hwkit.plugins import Address
 from hwkit.wire import cgminer
 
 HWKIT = Path(sys.executable).with_name("hwkit")
@@ -246,11 +252,17 @@ def test_while_a_process_feeds_it_nobody_else_touches_it(miner):
     pending = kept(miner)
     with pending.kept():
         assert restore.abandoned() == []
-        with pytest.raises(NotPermitted, match="another hwkit feeds it"), pending.claimed():
+        with pytest.raises(NotPermitted, match="another hwkit is at it"), pending.claimed():
             pass
     assert len(restore.abandoned()) == 1
     with pytest.raises(NotPermitted, match="hwkit asic restore"), pending.kept():
         pass  # what it has to get back must not be overwritten with what it has now
+
+
+def test_a_miner_by_its_other_name_is_the_same_miner(miner):
+    pending = kept(miner)
+    with pending.kept(), pytest.raises(NotPermitted, match="another hwkit is at it"):
+        FedMiner(Address.parse(f"asic:localhost:{miner.port}")).look()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"host": 1}', "null", "\xff"])
@@ -258,9 +270,43 @@ def test_a_damaged_file_is_said_and_kept(state, text):
     state.mkdir(parents=True)
     path = state / "127.0.0.1_4028.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(RecordError, match="see to the miner"):
-        restore.pending()
+    [damaged] = restore.damaged()
+    assert "see to the miner" in str(damaged.fault)
+    assert damaged.place == "127.0.0.1:4028"
+    assert not restore.pending()
     assert path.exists()
+
+
+def test_a_damaged_file_keeps_no_other_miner_from_its_pools(miner, hwkit, state):
+    before = miner.state()
+    pending = kept(miner)
+    with pending.kept():
+        point(miner, pending)
+    (state / "192.0.2.9_4028.json").write_text("{}")
+    done = hwkit("asic", "restore", "--json", store=None)
+    assert done.returncode == 4
+    assert miner.state() == before
+    seen, damaged = json.loads(done.stdout)["miners"]
+    assert seen == {"miner": f"127.0.0.1:{miner.port}", "fault": None}
+    assert "see to the miner" in damaged["fault"]
+    done = hwkit("asic", "restore", "192.0.2.9", "--forget", store=None)
+    assert done.returncode == 0, done.stderr
+    assert restore.damaged() == []
+
+
+def test_miners_that_are_gone_are_tried_side_by_side(miner, monkeypatch):
+    both = threading.Barrier(2, timeout=60)
+
+    def put_back(kept, *_):
+        both.wait()
+        raise NotPermitted(kept.place, "gone")
+
+    monkeypatch.setattr(ways, "put_back", put_back)
+    for host in ("192.0.2.8", "192.0.2.9"):
+        with replace(kept(miner), host=host).kept():
+            pass
+    assert CliRunner().invoke(asic_restore.command, ["--json"]).exit_code == 4
+    assert len(restore.pending()) == 2
 
 
 def test_where_nothing_can_be_kept_nothing_is_changed(miner, monkeypatch, tmp_path):

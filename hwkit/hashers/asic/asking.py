@@ -92,6 +92,21 @@ class Miner:
         self.answers = {name: self.answers[name] for name in asked if name in self.answers}
         return dialect.read(self.answers, self.why)
 
+    def send(self, method: str, path: str, document: object) -> None:
+        """Change something over HTTP, logged in where it wants that. Raises as Host.send does."""
+        page = self._page(self._ports.http)
+        try:
+            page.send(method, path, document)
+        except Refused:
+            if not self._logged_in(page):
+                raise
+            page.send(method, path, document)
+
+    def order(self, command: str, parameter: str | None) -> Reply:
+        """Change something by the cgminer API. Raises as cgminer.ask does."""
+        port = self._ports.api
+        return cgminer.ask(self.host, command, parameter, port=port, deadline_s=self._deadline_s)
+
     def close(self) -> None:
         """Let go of its pages."""
         for page in self._pages.values():

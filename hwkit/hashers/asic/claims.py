@@ -68,7 +68,7 @@ class Claims:
         self._seen: deque[Probe] = deque()
         self._settings: dict[str, Probe] = {}  # as they were told
         self._seen_at: dict[str, int] = {}  # when each was last seen so
-        self._asking = threading.Lock()
+        self._asking, self._telling = threading.Lock(), threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self.fault: Exception | None = None  # of the last look
@@ -76,7 +76,9 @@ class Claims:
 
     def begin(self) -> None:
         """Ask from now on; in a run that begins, how it is set is told again."""
-        self._seen.extend(tuple(self._settings.values()))
+        with self._telling:
+            self._seen.clear()  # what was read before this run is no claim of it
+            self._seen.extend(self._settings.values())
         if self._thread is None:
             self._thread = threading.Thread(
                 target=self._run, name=f"asking {self._host}", daemon=True
@@ -126,7 +128,8 @@ class Claims:
                 _probe(name, value, told.get(value.source.partition(" ")[0], now))
                 for name, value in _values(telemetry)
             ]
-            self._seen.extend(sorted(self._worth_telling(found), key=lambda each: each.at))
+            with self._telling:
+                self._seen.extend(sorted(self._worth_telling(found), key=lambda each: each.at))
 
     def _worth_telling(self, found: Iterable[Probe]) -> Iterator[Probe]:
         """Yield readings, and settings that are new or not as told before.

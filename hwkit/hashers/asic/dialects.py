@@ -13,6 +13,7 @@
     rows = [{ of = "chips", at = "stats /STATS/1/chain_acn#", take = "sum" }]     # see Row
     pools = [{ at = "pools /POOLS/*", url = "/URL" }]
     models = [{ match = "L3", algorithm = "scrypt", rate = "MH/s" }]
+    settings = [{ name = "mode", at = "summary /MODE", send = "setmode" }]      # see settings.py
 
 Rows of one field and label are alternatives: the first that finds something holds.
 """
@@ -78,6 +79,28 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """One of its settings that its API changes: see settings.py."""
+
+    name: str
+    at: str
+    send: str  # METHOD PATH, or a command of the cgminer API
+    body: str = "%s"  # JSON, or a command's parameter
+    rows: str = ""
+    by: str = ""
+    sent: str = ""
+    session: bool = False
+    when: Condition | None = None
+
+    @classmethod
+    def parse(cls, said: Mapping[str, Any]) -> Setting:
+        """Read a row. Raises PlanError, and TypeError for a word that nobody reads."""
+        Place.parse(said["at"])
+        when = Condition.parse(said["when"]) if "when" in said else None
+        return cls(**{**said, "when": when})
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """How one family of firmwares says things. A model is a row of it, never a class."""
 
@@ -95,6 +118,7 @@ class Dialect:
     total: str
     better: tuple[str, ...] = ()  # dialects that it may speak, too, and says more in
     login: Login | None = None
+    settings: tuple[Setting, ...] = ()
 
     def read(self, answers: Mapping[str, Reply], why: Mapping[str, str] | None = None) -> Telemetry:
         """Return what the answers say, and what in them is amiss; whatever they say.
@@ -233,7 +257,11 @@ def parse(name: str, all_: Mapping[str, Mapping[str, Any]]) -> Dialect:
     """Return the dialect of a name, out of TOML documents by name. Raises PlanError."""
     said = all_[name]
     known = {"title", "base", "without", "sources", "rank", "known_by", "rate", "total", "prepare"}
-    if unknown := set(said) - known - {"asks", "rows", "pools", "models", "login", "better"}:
+    if (
+        unknown := set(said)
+        - known
+        - {"asks", "rows", "pools", "models", "login", "better", "settings"}
+    ):
         raise PlanError(f"dialect {name}: nobody reads {', '.join(sorted(unknown))}")
     rows = tuple(Row.parse(row) for row in said.get("rows", ()))
     pools, models = tuple(said.get("pools", ())), tuple(said.get("models", ()))
@@ -268,6 +296,7 @@ def parse(name: str, all_: Mapping[str, Mapping[str, Any]]) -> Dialect:
         total=said.get("total", ""),
         better=tuple(said.get("better", ())),
         login=Login(**said["login"]) if "login" in said else None,
+        settings=tuple(Setting.parse(each) for each in said.get("settings", ())),
     )
 
 

@@ -235,7 +235,17 @@ class FedMiner:
     def _left(self) -> Iterator[None]:
         """Put back what a process that died has left changed."""
         for each in pending():
-            if (each.host, each.port) == (self.host, self.port):
+            if each.port == self.port and _is_one_host(each.host, self.host):
                 with each.claimed():
                     ways.put_back(each)
                 yield
+
+
+def _is_one_host(one: str, other: str) -> bool:
+    """Are these names of one miner? One that is not known now is only itself."""
+    if one == other:
+        return True
+    try:
+        return not addresses_of(one).isdisjoint(addresses_of(other))
+    except Unavailable:
+        return False

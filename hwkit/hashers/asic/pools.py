@@ -31,14 +31,30 @@ class Unwilling(DeviceFault):
 
 
 class ByHand(NotPermitted):
-    """Its pools cannot be changed from here."""
+    """It cannot be changed from here."""
 
 
 class OwnDead(DeviceFault):
     """Its own pools are back in their order, and none is alive: the bench pool stays the last."""
 
 
-FINAL = (cgminer.Denied, Refused, NoDriver, ByHand, OwnDead)  # faults that no repetition will cure
+class Elsewhere(NotPermitted):
+    """Somebody else has pointed it elsewhere meanwhile: its owner, or another hwkit.
+
+    What it had stays kept: where that was another hwkit, it comes back to our bench pool.
+    """
+
+    def __init__(self, host: str, url: str) -> None:
+        """Say which miner it is, and where it works."""
+        super().__init__(
+            host,
+            f"somebody else has pointed it to {url} meanwhile, and it is left so: "
+            f"if that is right, hwkit asic restore {host} --forget",
+        )
+
+
+# Faults that no repetition will cure.
+FINAL = (cgminer.Denied, Refused, NoDriver, ByHand, OwnDead, Elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +103,10 @@ class Way(Protocol):
         ...
 
     def toward_own(self, own: Mapping[str, Any], bench: Bench) -> bool:
-        """Take one step back to its own pools; True: it is there, or they were changed since."""
+        """Take one step back to its own pools; True: it is there.
+
+        Raises Elsewhere for a miner that can have one pool alone, which is neither.
+        """
         ...
 
     def close(self) -> None:
@@ -99,6 +118,7 @@ def until(
     patience_s: float,
     wait: Callable[[float], object] = time.sleep,
     stopped: Callable[[], bool] = lambda: False,
+    what: str = "its pools are",
 ) -> bool:
     """Repeat a step until it says that it is done; False when stopped before.
 
@@ -120,7 +140,7 @@ def until(
             if fault and not changed:
                 raise fault
             why = str(fault) if fault else "it forgets what it is told"
-            raise DeviceFault(f"its pools are not as told after {patience_s:g} s: {why}") from fault
+            raise DeviceFault(f"{what} not as told after {patience_s:g} s: {why}") from fault
         wait(AWAY_S if fault else SOON_S)
     return False
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hwkit.errors import NotPermitted, ProtocolError
+from hwkit.hashers.asic.pools import Elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,9 +74,11 @@ class AxeosWay:
         if bench.is_at(f"{pool['stratumURL']}:{pool['stratumPort']}"):
             self._name(info, own["fields"])
             return False
+        if not self._named(info, own["fields"]):
+            raise Elsewhere(self._peer, f"{pool['stratumURL']}:{pool['stratumPort']}")
         # It works on what it was named before it started: on the bench pool, if whoever has put its
         # own back died before the restart.
-        if not self._named(info, own["fields"]) or _uptime_s(info) > time.time() - own["read"]:
+        if _uptime_s(info) > time.time() - own["read"]:
             return True
         return self._restarted(info)
 
@@ -162,10 +165,13 @@ class BitmainWay:
     def toward_own(self, own: Mapping[str, Any], bench: Bench) -> bool:
         """Name its own first pool; see pools.Way."""
         conf = self._conf()
-        if not bench.is_at(conf["pools"][0]["url"]):
-            return True
-        self._name(conf, own["pools"][0]["url"])
-        return False
+        first = conf["pools"][0]["url"]
+        if bench.is_at(first):
+            self._name(conf, own["pools"][0]["url"])
+            return False
+        if first != own["pools"][0]["url"]:
+            raise Elsewhere(self._peer, first)
+        return True
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -14,7 +14,7 @@ from platformdirs import user_data_path
 
 from hwkit.cli.models import known_models, read_text
 from hwkit.cli.options import read_with
-from hwkit.economics import alternatives, handwritten, snapshot
+from hwkit.economics import alternatives, handwritten, prices, snapshot
 from hwkit.economics.catalogue import ASSUMED_HASHRATE, ASSUMED_POWER, find, matching
 from hwkit.economics.machine import Machine
 from hwkit.economics.scenario import Scenario, payments, read_scenario
@@ -33,26 +33,56 @@ if TYPE_CHECKING:
 # A record's id, or an evaluation's: the beginning is enough of it. Several are a lot.
 _ID = r"(last|e?\d{8}T[^\s,]*)"
 MEASURED = re.compile(f"{_ID}(,{_ID})*")
+DIRTIEST = 5000.0  # g/kWh: several times what lignite emits
 
 
 def share(text: str) -> float:
-    """Read a fraction: '2%' or '0.02'. Raises PlanError."""
+    """Read a fraction: '2%' or '0.02'; above 1 only with its sign. Raises PlanError."""
     number = text.strip().removesuffix("%")
     try:
         value = float(number)
     except ValueError as error:
         raise PlanError(f"{text!r} is no share: write 2% or 0.02") from error
+    if "%" not in text and abs(value) > 1:
+        raise PlanError(f"{text!r} would be {100 * value:g} %: write {number}% or {value / 100:g}")
     return value / 100 if "%" in text else value
 
 
+def rate(text: str) -> float:
+    """Read a share that may well be above 1, so that '1' may mean either. Raises PlanError."""
+    value = share(text)
+    if "%" not in text and abs(value) == 1:
+        raise PlanError(f"{text!r} may be 1 % or 100 %: write it with its sign")
+    return value
+
+
 def amount(text: str) -> float:
-    """Read a number of $ or of what the option says. Raises PlanError."""
+    """Read a number of $ or of what the option says, thousands parted or not. Raises PlanError."""
+    number = text.strip().removeprefix("$")
+    if re.fullmatch(r"[1-9]\d{0,2}(,\d{3})+(\.\d*)?", number):  # and 0,05 is not 5
+        number = number.replace(",", "")
     try:
-        value = float(text.strip().removeprefix("$").replace(",", ""))
+        value = float(number)
     except ValueError as error:
         raise PlanError(f"{text!r} is no number") from error
     if not math.isfinite(value):
         raise PlanError(f"{text!r} is no number")
+    return value
+
+
+def unit(text: str) -> float:
+    """Read what 1 of a unit is in $/kWh. Raises PlanError."""
+    value = amount(text)
+    if not 0 < value <= 100:
+        raise PlanError(f"a unit is above 0 and up to 100 $/kWh, not {text}")
+    return value
+
+
+def emissions(text: str) -> float:
+    """Read a grid's g/kWh. Raises PlanError."""
+    value = amount(text)
+    if not 0 <= value <= DIRTIEST:
+        raise PlanError(f"emissions lie between 0 and {DIRTIEST:g} g/kWh, not at {text}")
     return value
 
 
@@ -97,14 +127,14 @@ ASSUMPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "--demand": ("demand_usd_per_kw_month", amount, "Demand charge, $/kW and month. [default: 0]"),
     "--curtailment": ("curtailment_usd_per_kwh", amount, "$/kWh for not running. [default: 0]"),
     "--restart-hours": ("restart_h", amount, "Hours lost after each stop. [default: 0]"),
-    "--discount": ("discount", share, "A year's discount rate. [default: 15%]"),
+    "--discount": ("discount", rate, "A year's discount rate. [default: 15%]"),
     "--residual": ("residual", share, "Of the price, at the end. [default: 10%]"),
-    "--growth": ("difficulty_growth", share, "Of difficulty, a year. [default: 18.4%]"),
-    "--drift": ("price_drift", share, "Of the BTC price, a year: your view. [default: 0]"),
-    "--order": ("order", day, "When it is ordered."),
+    "--growth": ("difficulty_growth", rate, "Of difficulty, a year. [default: 18.4%]"),
+    "--drift": ("price_drift", rate, "Of the BTC price, a year: your view. [default: 0]"),
+    "--order": ("order", day, "When it is ordered: from the snapshot's day on. [default: then]"),
     "--deliver": ("deliver", day, "When it is delivered."),
     "--pay": ("pay", payments, "Parts of the price and months after the order: 25%@0,75%@2."),
-    "--landed": ("landed", share, "Freight, duty and taxes, of the price. [default: 0]"),
+    "--landed": ("landed", rate, "Freight, duty and taxes, of the price. [default: 0]"),
     "--doa": ("doa", share, "Part that arrives dead and is repaired. [default: 0]"),
     "--fail-rate": ("fail_rate", amount, "Failures of a machine in a year. [default: 0]"),
     "--repair-days": ("repair_days", amount, "Days of a repair. [default: 30]"),
@@ -131,8 +161,8 @@ snapshot_option = click.option(
 grid_option = click.option(
     "--grid",
     "g_per_kwh",
-    type=click.FloatRange(0, 5000),
-    default=alternatives.GRID_G_PER_KWH,
+    callback=read_with(emissions),
+    default=f"{alternatives.GRID_G_PER_KWH:g}",
     show_default=True,
     help="Emissions of the power, in g/kWh.",
 )
@@ -172,16 +202,24 @@ def _tolerances(unit: Named, known: Sequence[Nameplate]) -> tuple[float, float]:
     return max(rates), max(powers)
 
 
+def hours_of(path: Path | None, column: str | None, unit: float | None) -> list[float] | None:
+    """Return the prices of a file's hours; None where there is no file."""
+    if path is None and (column, unit) != (None, None):
+        raise PlanError("--prices-column and --prices-unit are of a file: --prices FILE")
+    if path is None:
+        return None
+    return prices.read_prices(read_text(path, prices.LARGEST), str(path), column, unit)
+
+
 def terms_of(
-    file: Path | None, prices: Path | None, given: dict[str, Any], known: Snapshot
+    file: Path | None, hours: list[float] | None, given: dict[str, Any], known: Snapshot
 ) -> Terms:
     from hwkit.economics.futures import Terms  # noqa: PLC0415 - numpy
-    from hwkit.economics.tariff import LARGEST, Tariff, read_prices  # noqa: PLC0415 - numpy
+    from hwkit.economics.tariff import Tariff  # noqa: PLC0415 - numpy
 
     said = {name: value for name, value in given.items() if value is not None}
     if file is not None:
         said = read_scenario(read_text(file, handwritten.LARGEST), str(file)) | said
-    hours = read_prices(read_text(prices, LARGEST), str(prices)) if prices else None
     if hours is not None:
         if "usd_per_kwh" in said:
             raise PlanError("a price of power and a file of prices: one of them")

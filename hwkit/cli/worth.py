@@ -15,11 +15,13 @@ from hwkit.cli.assumptions import (
     finder,
     grid_option,
     hashrate,
+    hours_of,
     kept_snapshot,
     read_day,
     share,
     snapshot_option,
     terms_of,
+    unit,
 )
 from hwkit.cli.models import models_option, read_text
 from hwkit.cli.options import json_option, print_json, read_with, store_option
@@ -77,6 +79,12 @@ def command() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Hourly $/kWh or $/MWh as CSV: it runs in the hours that pay.",
 )
+@click.option("--prices-column", help="Its column of prices, where its names do not tell.")
+@click.option(
+    "--prices-unit",
+    callback=read_with(unit),
+    help="What 1 in that column is in $/kWh: of cents/kWh 0.01, of EUR/MWh at $1.08 0.00108.",
+)
 @click.option(
     "--html",
     "page",
@@ -99,6 +107,8 @@ def rank(
     price: float | None,
     file: Path | None,
     prices: Path | None,
+    prices_column: str | None,
+    prices_unit: float | None,
     page: Path | None,
     g_per_kwh: float,
     day_of: Path | None,
@@ -121,7 +131,8 @@ def rank(
     _need_numpy()
     from hwkit.economics.verdict import costs_of_delay, judge  # noqa: PLC0415 - numpy
 
-    terms = terms_of(file, prices, given, read_day(day_of))
+    hours = hours_of(prices, prices_column, prices_unit)
+    terms = terms_of(file, hours, given, read_day(day_of))
     find = finder(own, store, this_unit=this_unit)
     wanted = [_candidate(text, price, find) for text in candidates]
     verdicts = judge(wanted, terms)
@@ -229,7 +240,9 @@ def uses(
 @click.argument("hashrate", callback=read_with(hashrate))
 @click.argument("start")
 @click.argument("end")
-@click.option("--found", type=click.IntRange(0), help="Blocks found: what hashrate they imply.")
+@click.option(
+    "--found", type=click.IntRange(0, 10**9), help="Blocks found: what hashrate they imply."
+)
 @snapshot_option
 @json_option
 def blocks(
@@ -253,7 +266,7 @@ def blocks(
             }
         )
         return
-    click.echo(f"blocks   {expected.value:,.6g} ({expected.lo:,.6g} to {expected.hi:,.6g}, 95 %)")
+    click.echo(f"blocks   {worth.counted(expected)}")
     click.echo(
         f"coins    {coins.value:,.6g} BTC ({coins.lo:,.6g} to {coins.hi:,.6g}), without fees"
     )
@@ -291,8 +304,8 @@ def _candidate(
 ) -> tuple[Machine, float | None]:
     name, at, own = text.rpartition("@")
     paid = amount(own) if at else price
-    if paid is not None and not 0 < paid <= 1e9:
-        raise PlanError(f"{text}: a price is a number of $ above 0, not {paid:g}")
+    if paid is not None and not 0.01 <= paid <= 1e9:
+        raise PlanError(f"{text}: a price is a number of $ from 0.01 up, not {paid:g}")
     return find(name if at else text), paid
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import PlanError
+from hwkit.protocols import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,6 +34,7 @@ COLUMNS = (
 )
 NEEDED = ("model", "hashrate_th_s", "power_w")
 LARGEST = 1 << 20  # bytes of a user's own list
+LEAST = 1e-12  # of a TH/s is 1 H/s
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +99,16 @@ def read_models(text: str, where: str) -> list[Nameplate]:
     names = rows.fieldnames or ()
     if not set(NEEDED) <= set(names) <= set(COLUMNS):
         raise PlanError(f"{where}: its first line names {', '.join(COLUMNS)}, or some of them")
+    if len(set(names)) < len(names):
+        raise PlanError(f"{where}: its first line names a column twice")
     try:
-        return [_nameplate(row, f"{where}, line {number}") for number, row in enumerate(rows, 2)]
+        found = [_nameplate(row, f"{where}, line {number}") for number, row in enumerate(rows, 2)]
     except csv.Error as error:
         raise PlanError(f"{where}: not CSV: {error}") from error
+    twice = [model for model, n in Counter(each.model for each in found).items() if n > 1]
+    if twice:
+        raise PlanError(f"{where}: {twice[0]!r} comes twice")
+    return found
 
 
 def matching(pattern: str, known: Iterable[Nameplate]) -> list[Nameplate]:
@@ -109,20 +118,40 @@ def matching(pattern: str, known: Iterable[Nameplate]) -> list[Nameplate]:
 
 
 def find(name: str, known: Sequence[Nameplate]) -> Nameplate:
-    """Return the one model of this name ("S21 XP" will do), or the one that has all its words.
+    """Return the one model of this name; "S21 XP" will do, or "S21 XP (270)" where there are bins.
 
-    Raises PlanError where there is none, or several: then it names them.
+    "S21 (270 TH)" is no S21 XP: the family's last words are named, all of them. Raises PlanError
+    where there is none, or several: then it names them.
     """
     words = _words(name)
     exact = [each for each in known if _words(each.model) == words]
-    family = [each for each in known if words and _words(each.family)[-len(words) :] == words]
-    some = exact or family or matching(name, known)
+    some = exact or [each for each in known if _names(words, each)]
     if not some:
-        raise PlanError(f"no model {name!r}: see hwkit models, or give your own with --models")
+        near = "; ".join(_near(words, known))
+        raise PlanError(
+            f"no model {name!r}{near and f', but {near}'}: see hwkit models, or give your own "
+            "with --models"
+        )
     if len({each.model for each in some}) > 1:
         names = "; ".join(each.model for each in some[:6])
         raise PlanError(f"model {name!r} is several: {names}{'; ...' if len(some) > 6 else ''}")
     return some[-1]  # a user's own list comes last, and goes before ours
+
+
+def _names(words: list[str], plate: Nameplate) -> bool:
+    """Are these the last words of a family, and then some of the bin's?"""
+    family = _words(f"{plate.maker or ''} {plate.family}")
+    of_bin = set(_words(plate.model[len(plate.family) :]))
+    return not words or any(
+        family[-k:] == words[:k] and set(words[k:]) <= of_bin for k in range(1, len(words) + 1)
+    )
+
+
+def _near(words: list[str], known: Iterable[Nameplate]) -> list[str]:
+    """Return a few models that share words with a name, those with most of them first."""
+    shared = {each.model: len({*words} & {*_words(each.model)} - {"th"}) for each in known}
+    near = sorted((model for model, n in shared.items() if n), key=lambda model: -shared[model])
+    return near[:4]
 
 
 def _words(name: str) -> list[str]:
@@ -138,6 +167,8 @@ def _nameplate(row: dict[str, str | None], where: str) -> Nameplate:
         if name in said:
             most = 0.5 if name.endswith("tolerance") else 1e6
             fields[name] = _number(said[name], most, f"{where}: {name}")
+    if said.get("boundary", Scope.WALL) not in set(Scope):
+        raise PlanError(f"{where}: boundary is {', '.join(Scope)}, not {said['boundary']!r}")
     for name in NEEDED:
         if name not in fields:
             raise PlanError(f"{where}: {name} is missing")
@@ -149,6 +180,6 @@ def _number(text: str, most: float, where: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= most:
+    if not LEAST <= value <= most:
         raise PlanError(f"{where} is a number above 0 and up to {most:g}, not {text!r}")
     return value

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from hwkit.economics.handwritten import number, read_table
+from hwkit.economics.handwritten import number, read_table, whole
 from hwkit.economics.hashprice import revenue_per_kwh
 from hwkit.economics.network import expected_blocks
 from hwkit.errors import PlanError
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from hwkit.units import Figure
 
 KEYS = {"model", "count", "running", "uptime", "price"}
-SITE = {"power_mw", "overhead", "pool_fee", "usd_per_kwh", "machines", "candidates"}
+NUMBERS = {
+    "usd_per_kwh": (-1.0, 10.0),
+    "power_mw": (1e-6, 1e6),
+    "overhead": (1.0, 3.0),
+    "pool_fee": (0.0, 0.99),
+}
+SITE = {*NUMBERS, "stop_losses", "machines", "candidates"}
+MOST = 10_000_000  # machines of one kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +89,15 @@ class Fleet:
     power_mw: float | None = None
     overhead: float = 1.03
     pool_fee: float = 0.02
+    stop_losses: bool = False  # machines that lose money stand still
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a fleet is rated at, has energised and delivers; blocks by the day of the snapshot."""
+    """What a fleet is rated at, has energised and delivers; blocks by the day of the snapshot.
+
+    `stopped` is the same with the groups that lose money standing still; None where none runs.
+    """
 
     lines: tuple[Line, ...]
     rated_h_s: float
@@ -95,6 +106,17 @@ class Report:
     power_w: float
     blocks_30_days: Figure
     replacements: tuple[Replacement, ...]
+    stopped: Report | None
+
+    @property
+    def profit_usd_per_day(self) -> float:
+        """What all groups leave."""
+        return sum(line.profit_usd_per_day for line in self.lines)
+
+    @property
+    def losing(self) -> tuple[Line, ...]:
+        """The groups that run and lose money."""
+        return tuple(line for line in self.lines if line.profit_usd_per_day < 0)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as --json prints it."""
@@ -103,6 +125,8 @@ class Report:
             "lines": [line.to_json() for line in self.lines],
             "blocks_30_days": self.blocks_30_days.to_json(),
             "replacements": [each.to_json() for each in self.replacements],
+            "profit_usd_per_day": self.profit_usd_per_day,
+            "stopped": self.stopped and self.stopped.to_json(),
         }
 
 
@@ -119,10 +143,13 @@ def report(fleet: Fleet, snapshot: Snapshot, day: date | None = None) -> Report:
         powered = (
             min(group.running, int(left / each_w + 1e-9)) if left != float("inf") else group.running
         )
+        if fleet.stop_losses and _margin(group.machine, fleet, snapshot) < 0:
+            powered = 0
         left -= powered * each_w
         lines.append(_line(group, powered, fleet, snapshot))
     delivered = sum(line.delivered_h_s for line in lines)
     start = day or snapshot.day
+    losing = any(line.profit_usd_per_day < 0 for line in lines)
     return Report(
         tuple(lines),
         sum(line.rated_h_s for line in lines),
@@ -131,6 +158,7 @@ def report(fleet: Fleet, snapshot: Snapshot, day: date | None = None) -> Report:
         sum(line.power_w for line in lines),
         expected_blocks(delivered, start, start + timedelta(30), later=snapshot.difficulty),
         tuple(_replacements(fleet, snapshot)),
+        report(replace(fleet, stop_losses=True), snapshot, day) if losing else None,
     )
 
 
@@ -151,27 +179,19 @@ def read_fleet(text: str, where: str, find: Callable[[str], Machine]) -> Fleet:
         _known(row, KEYS, place)
         price = number(row, "price", place, (0, 1e9))
         candidates.append((find(_model(row, place)), price))
-    numbers = {
-        name: number(found, name, where, limits)
-        for name, limits in {
-            "usd_per_kwh": (-1.0, 10.0),
-            "power_mw": (1e-6, 1e6),
-            "overhead": (1.0, 3.0),
-            "pool_fee": (0.0, 0.99),
-        }.items()
-    }
+    numbers = {name: number(found, name, where, limits) for name, limits in NUMBERS.items()}
     if numbers["usd_per_kwh"] is None:
         raise PlanError(f"{where}: usd_per_kwh is missing, what power costs")
     given: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
+    given["stop_losses"] = found.get("stop_losses", False)
+    if not isinstance(given["stop_losses"], bool):
+        raise PlanError(f"{where}: stop_losses is true or false")
     return Fleet(tuple(groups), tuple(candidates), **given)
 
 
 def _line(group: Group, powered: int, fleet: Fleet, snapshot: Snapshot) -> Line:
     machine = group.machine
     rate, watts = machine.hashrate.value, machine.power.value * fleet.overhead
-    earned = revenue_per_kwh(
-        snapshot.hashprice, machine.efficiency_j_th.value, fleet.pool_fee, fleet.overhead
-    )
     kwh_per_day = powered * watts * group.uptime * 24 / 1000
     return Line(
         group,
@@ -180,23 +200,31 @@ def _line(group: Group, powered: int, fleet: Fleet, snapshot: Snapshot) -> Line:
         powered * rate,
         powered * rate * group.uptime,
         powered * watts * group.uptime,
-        kwh_per_day * (earned - fleet.usd_per_kwh),
+        kwh_per_day * _margin(machine, fleet, snapshot),
     )
 
 
+def _margin(machine: Machine, fleet: Fleet, snapshot: Snapshot) -> float:
+    """Return what a kWh of the site leaves, in $."""
+    earned = revenue_per_kwh(
+        snapshot.hashprice, machine.efficiency_j_th.value, fleet.pool_fee, fleet.overhead
+    )
+    return earned - fleet.usd_per_kwh
+
+
 def _replacements(fleet: Fleet, snapshot: Snapshot) -> list[Replacement]:
-    """Return each candidate in each group's place, by what a megawatt gains, the best first."""
+    """Return each candidate in each group's place, by what a megawatt gains, the best first.
+
+    It runs as much of the time as the group; who loses money is taken to stand still.
+    """
 
     def profit(machine: Machine) -> float:
-        earned = revenue_per_kwh(
-            snapshot.hashprice, machine.efficiency_j_th.value, fleet.pool_fee, fleet.overhead
-        )
-        return max(earned - fleet.usd_per_kwh, 0.0) * 24_000
+        return max(_margin(machine, fleet, snapshot), 0.0) * 24_000
 
     found = []
     for group in fleet.groups:
         for machine, price in fleet.candidates:
-            gain = profit(machine) - profit(group.machine)
+            gain = group.uptime * (profit(machine) - profit(group.machine))
             cost = None if price is None else price * 1e6 / (machine.power.value * fleet.overhead)
             days = None if cost is None or gain <= 0 else cost / gain
             found.append(Replacement(group.machine.name, machine.name, gain, cost, days))
@@ -207,15 +235,15 @@ def _replacements(fleet: Fleet, snapshot: Snapshot) -> list[Replacement]:
 
 def _group(row: dict[str, Any], where: str, find: Callable[[str], Machine]) -> Group:
     _known(row, KEYS, where)
-    count = number(row, "count", where, (1, 1e7))
+    count = whole(row, "count", where, (1, MOST))
     if count is None:
         raise PlanError(f"{where}: count is missing, how many there are")
-    running = number(row, "running", where, (0, count))
+    running = whole(row, "running", where, (0, count))
     uptime = number(row, "uptime", where, (0, 1))
     return Group(
         find(_model(row, where)),
-        int(count),
-        int(count if running is None else running),
+        count,
+        count if running is None else running,
         1.0 if uptime is None else uptime,
     )
 

@@ -5,7 +5,9 @@ Month k is taken at its middle; its money comes at its end. All candidates see t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,8 @@ from hwkit.economics.cashflow import discount_factor
 from hwkit.economics.hashprice import DAY_S, J_PER_KWH
 from hwkit.economics.machine import NAMEPLATE
 from hwkit.economics.network import INTERVAL_S, issued_between
-from hwkit.economics.scenario import MONTH_DAYS
+from hwkit.economics.scenario import LATEST, MONTH_DAYS
+from hwkit.errors import PlanError
 from hwkit.harness.efficiency import HASHES_PER_DIFFICULTY
 
 if TYPE_CHECKING:
@@ -43,17 +46,42 @@ class Terms:
     snapshot: Snapshot
     tariff: Tariff
 
+    def __post_init__(self) -> None:
+        """Refuse an order before the day that prices and difficulty are of."""
+        order, day = self.scenario.order, self.snapshot.day
+        if order is not None and order < day:
+            raise PlanError(
+                f"ordered on {order}, and prices and difficulty are of {day}: "
+                "hwkit worth snapshot FILE takes in those of the order's day"
+            )
+        if self.wait > LATEST:
+            raise PlanError(f"ordered on {order}, more than {LATEST} months after {day}")
+
+    @property
+    def wait(self) -> int:
+        """Months from the snapshot's day to the order, to the nearest."""
+        order = self.scenario.order
+        return 0 if order is None else round((order - self.snapshot.day).days / MONTH_DAYS)
+
     @property
     def months(self) -> int:
         """From the order to the end of its life."""
         return self.scenario.delay + self.scenario.months
+
+    def delayed(self, months: int) -> Terms:
+        """Return the same purchase, delivered so many months later."""
+        order = self.scenario.order or self.snapshot.day
+        days = math.floor((self.scenario.delay + months) * MONTH_DAYS)
+        late = replace(self.scenario, order=order, deliver=order + timedelta(days))
+        return replace(self, scenario=late)
 
 
 @dataclass(frozen=True, slots=True)
 class Futures:
     """Paths by future and month: $ a BTC, difficulty; and a machine's errors, two a future.
 
-    `normal` and `uniform` (-1 to 1) are for hashrate and power; 0 on the one expected path.
+    Months count from the snapshot's day. `normal` and `uniform` (-1 to 1) are for hashrate and
+    power; 0 on the one expected path.
     """
 
     price: Array
@@ -114,10 +142,17 @@ class Months:
     price: Array  # $ a BTC
     kwh: Array  # at the site
 
+    @property
+    def kept(self) -> Array:
+        """The same $ where no coin is sold before the last month."""
+        flows: Array = self.cash - self.coins * self.price
+        flows[:, -1] += self.coins.sum(axis=1) * self.price[:, -1]
+        return flows
+
 
 def draw(terms: Terms) -> Futures:
     """Draw futures by the scenario's seed: both logarithms walk at random, correlated."""
-    scenario, months = terms.scenario, terms.months
+    scenario, months = terms.scenario, terms.wait + terms.months
     random = np.random.default_rng(scenario.seed)
     shape = (scenario.runs, months)
     z = random.standard_normal((2, *shape))
@@ -155,16 +190,16 @@ def worth(machine: Machine, terms: Terms, futures: Futures, *, cumulative: bool 
     pays = [(part * landed, month) for part, month in scenario.pay]
     outlay = sum(part * float(discount_factor(month, scenario.discount)) for part, month in pays)
     running, coins, held, sums = [], [], [], []
-    for some, months in _in_pieces(machine, terms, futures):
+    for months in _in_pieces(machine, terms, futures):
         sold = months.cash @ factors
         running.append(sold)
         coins.append((months.cash / months.price).sum(axis=1))
-        costs = months.coins * months.price - months.cash
-        kept = months.coins.sum(axis=1) * some.price[:, last - 1] * end
-        held.append(kept - costs @ factors)
+        kept = months.kept
+        held.append(kept @ factors)
         if cumulative:
-            sums.append(np.cumsum(months.cash * factors, axis=1))
-    final = futures.price[:, last - 1]
+            flows = kept if scenario.policy == "hold" else months.cash
+            sums.append(np.cumsum(flows * factors, axis=1))
+    final = futures.price[:, -1]
     bought = [part / _price_at(futures, terms, month) for part, month in pays]
     bought_btc = np.sum(bought, axis=0)
     return Worth(
@@ -181,7 +216,8 @@ def worth(machine: Machine, terms: Terms, futures: Futures, *, cumulative: bool 
 def months_of(machine: Machine, terms: Terms, futures: Futures) -> Months:
     """Return a machine's months in these futures: run when that leaves more than it costs."""
     scenario, tariff = terms.scenario, terms.tariff
-    begin, end = scenario.delay, scenario.delay + scenario.months
+    begin = terms.wait + scenario.delay
+    end = begin + scenario.months
     price, difficulty = futures.price[:, begin:end], futures.difficulty[:, begin:end]
     rate = _drawn(machine.hashrate, machine, futures, 0)
     watts = _drawn(machine.power, machine, futures, 1) * scenario.overhead
@@ -207,9 +243,7 @@ def months_of(machine: Machine, terms: Terms, futures: Futures) -> Months:
     return Months(cash, coins, price, kwh)
 
 
-def _in_pieces(
-    machine: Machine, terms: Terms, futures: Futures
-) -> Iterator[tuple[Futures, Months]]:
+def _in_pieces(machine: Machine, terms: Terms, futures: Futures) -> Iterator[Months]:
     for first in range(0, len(futures), TOGETHER):
         part = slice(first, first + TOGETHER)
         some = replace(
@@ -220,7 +254,7 @@ def _in_pieces(
             uniform=futures.uniform[:, part],
             seed=None if futures.seed is None else futures.seed + first,
         )
-        yield some, months_of(machine, terms, some)
+        yield months_of(machine, terms, some)
 
 
 def _steps(months: int) -> Array:
@@ -233,7 +267,7 @@ def _steps(months: int) -> Array:
 def _middle(terms: Terms) -> tuple[Array, Array]:
     """Return the mean price and the median difficulty of each month."""
     scenario, snapshot = terms.scenario, terms.snapshot
-    years = np.cumsum(_steps(terms.months))
+    years = np.cumsum(_steps(terms.wait + terms.months))
     price = snapshot.usd_per_btc * (1 + scenario.price_drift) ** years
     difficulty = snapshot.difficulty * (1 + scenario.difficulty_growth) ** years
     return price, difficulty
@@ -241,9 +275,10 @@ def _middle(terms: Terms) -> tuple[Array, Array]:
 
 def _price_at(futures: Futures, terms: Terms, month: int) -> Array:
     """Return $ a BTC when a payment falls due."""
-    if month == 0:
+    at = terms.wait + month
+    if at == 0:
         return np.full(len(futures), terms.snapshot.usd_per_btc)
-    return futures.price[:, min(month, futures.price.shape[1]) - 1]
+    return futures.price[:, min(at, futures.price.shape[1]) - 1]
 
 
 def _drawn(figure: Figure, machine: Machine, futures: Futures, which: int) -> Array:
@@ -255,10 +290,10 @@ def _drawn(figure: Figure, machine: Machine, futures: Futures, which: int) -> Ar
 
 
 def _rewards(terms: Terms) -> Array:
-    """Return BTC a block in each month of running: pps pays no fees."""
+    """Return BTC a block in each month of running."""
     scenario, snapshot = terms.scenario, terms.snapshot
-    fees = 0.0 if scenario.pool_scheme == "pps" else snapshot.fees_btc
-    first = snapshot.height + BLOCKS * scenario.delay
+    fees = snapshot.paid(scenario.pool_scheme).fees_btc
+    first = snapshot.height + BLOCKS * (terms.wait + scenario.delay)
     edges = [first + BLOCKS * month for month in range(scenario.months + 1)]
     return np.array([issued_between(a, b) / BLOCKS + fees for a, b in pairwise(edges)])
 

@@ -29,3 +29,14 @@ def number(row: dict[str, Any], name: str, where: str, limits: tuple[float, floa
     if type(value) not in {int, float} or not least <= value <= most:
         raise PlanError(f"{where}: {name} is a number from {least:g} to {most:g}, not {value!r}")
     return float(value)
+
+
+def whole(row: dict[str, Any], name: str, where: str, limits: tuple[int, int]) -> int | None:
+    """Return a whole number of a table, None where there is none. Raises PlanError."""
+    least, most = limits
+    value = row.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not least <= value <= most:
+        raise PlanError(f"{where}: {name} is a whole number from {least} to {most}, not {value!r}")
+    return value

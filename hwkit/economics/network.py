@@ -31,6 +31,7 @@ TIMESPAN_S = 14 * 86_400.0  # that a period is meant to take
 INTERVAL_S = 600.0  # that a block is meant to take
 HALVING = 210_000  # blocks
 COIN = 100_000_000  # satoshi
+EARLIEST, LATEST = 1970, 2140  # years: of Unix time, of the last new coin
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def expected_blocks(
     if not 0 <= hashrate_h_s < math.inf:
         raise PlanError(f"a hashrate is a number of H/s from 0 up, not {hashrate_h_s:g}")
     mean = hashrate_h_s * _blocks_per_hash_s(start, end, later)
+    _check_possible(mean, start, end, f"{hashrate_h_s:.4g} H/s")
     tail = (1 - confidence) / 2
     lo, hi = poisson_quantile(tail, mean), poisson_quantile(1 - tail, mean)
     return Figure(mean, min(mean, lo), max(mean, hi), "blocks")
@@ -107,6 +109,7 @@ def implied_hashrate(blocks: int, start: Moment, end: Moment, confidence: float 
     """Return the mean hashrate that finds so many blocks; Garwood's exact interval, in H/s."""
     if blocks < 0:
         raise PlanError(f"a number of blocks is from 0 up, not {blocks}")
+    _check_possible(blocks, start, end, f"{blocks:,} blocks")
     interval = garwood_interval(float(blocks), float(blocks), 1.0, confidence)
     per_hash = _blocks_per_hash_s(start, end)
     return Figure(blocks / per_hash, interval.lo / per_hash, interval.hi / per_hash, "H/s")
@@ -138,7 +141,17 @@ def issued_between(a: float, b: float) -> float:
 
 def covered(moment: Moment) -> bool:
     """Does the difficulty list reach so far?"""
-    return _unix(moment) <= history()[-1].ended
+    return _unix(moment) <= listed_until()
+
+
+def listed_until() -> float:
+    """Return where the difficulty list ends, in Unix seconds."""
+    return history()[-1].ended
+
+
+def difficulty_at(moment: Moment) -> float:
+    """Return the difficulty at a moment; past the list, its last."""
+    return history()[_index(_unix(moment))].difficulty
 
 
 def height_at(moment: Moment) -> float:
@@ -213,6 +226,18 @@ def history() -> tuple[Period, ...]:
     )
 
 
+def _check_possible(blocks: float, start: Moment, end: Moment, what: str) -> None:
+    """Refuse more than the whole network finds, twice: where difficulty rises, a mean finds more.
+
+    So large a number is a unit that was mistaken, and its bounds would take for ever.
+    """
+    there = height_at(end) - height_at(start)
+    if blocks > 2 * there > 0:
+        raise PlanError(
+            f"{what}: {blocks:.4g} blocks from {start} to {end}, where all miners find {there:,.0f}"
+        )
+
+
 def _blocks_per_hash_s(start: Moment, end: Moment, later: float | None = None) -> float:
     """Return the blocks that 1 H/s finds: seconds over hashes a block, period by period."""
     a, b, last = _unix(start), _unix(end), history()[-1].ended
@@ -253,6 +278,8 @@ def _unix(moment: Moment) -> float:
             moment = datetime.fromisoformat(moment)
         except ValueError as error:
             raise PlanError(f"{moment!r}: a date is written 2024-10-01") from error
+    if not EARLIEST <= moment.year <= LATEST:
+        raise PlanError(f"{moment}: a date is of the years {EARLIEST} to {LATEST}")
     if not isinstance(moment, datetime):
         moment = datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

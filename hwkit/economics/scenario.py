@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import date
-from typing import Any, Self
+from typing import Any
 
 from hwkit.economics.handwritten import read_table
 from hwkit.errors import PlanError
@@ -29,18 +29,24 @@ LIMITS: dict[str, tuple[float, float]] = {
     "demand_usd_per_kw_month": (0, 1e4),
     "curtailment_usd_per_kwh": (0, 10),
     "restart_h": (0, 1000),
-    "difficulty_growth": (-0.9, 10),
+    "difficulty_growth": (-0.9, 3),
     "difficulty_volatility": (0, 3),
-    "price_drift": (-0.9, 10),
+    "price_drift": (-0.9, 3),
     "price_volatility": (0, 3),
     "correlation": (-1, 1),
-    "landed": (0, 5),
+    "landed": (0, 2),
     "doa": (0, 1),
     "fail_rate": (0, 50),
     "repair_days": (0, 365),
     "confidence": (0.01, 0.99),
-    "runs": (100, 200_000),  # 20 years of the most: 770 MB
+    "runs": (100, 160_000),  # 25 years of the most: 770 MB
     "seed": (0, 2**63),
+}
+
+
+SHARES = {"uptime", "pool_fee", "discount", "residual", "landed", "doa", "confidence"} | {
+    "difficulty_growth",
+    "price_drift",
 }
 
 
@@ -89,7 +95,10 @@ class Scenario:
         for name, (least, most) in LIMITS.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
-                raise PlanError(f"{name} lies between {least:g} and {most:g}, not at {value:g}")
+                form = ": 0.05 is 5 %" if name in SHARES else ""
+                raise PlanError(
+                    f"{name} lies between {least:g} and {most:g}, not at {value:g}{form}"
+                )
         if self.pool_scheme not in SCHEMES:
             raise PlanError(f"pool_scheme is one of {', '.join(SCHEMES)}, not {self.pool_scheme!r}")
         if self.pool_scheme == "pplns" and self.pool_share is None:
@@ -114,12 +123,6 @@ class Scenario:
     def availability(self) -> float:
         """Part of the time that failures leave."""
         return max(0.0, 1 - self.fail_rate * self.repair_days / 365.25)
-
-    def delayed(self, months: int) -> Self:
-        """Return the same purchase, delivered so many months later."""
-        order = self.order or date(2000, 1, 1)
-        days = math.floor((self.delay + months) * MONTH_DAYS)
-        return replace(self, order=order, deliver=date.fromordinal(order.toordinal() + days))
 
     def to_json(self) -> dict[str, Any]:
         """Return it as --json prints it."""

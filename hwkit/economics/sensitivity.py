@@ -9,6 +9,7 @@ import numpy as np
 
 from hwkit.economics import futures as fut
 from hwkit.economics.cashflow import discount_factor
+from hwkit.economics.scenario import LATEST, LIMITS
 from hwkit.economics.verdict import statement
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hwkit.units import Figure
 
 PERCENTILES = (5, 25, 50, 75, 95)
+LATE = 3  # months of delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +118,16 @@ def _of_terms(
         (f"${low:,.0f}", replace(terms, snapshot=replace(snapshot, usd_per_btc=float(low)))),
         (f"${high:,.0f}", replace(terms, snapshot=replace(snapshot, usd_per_btc=float(high)))),
     )
-    changes: dict[str, tuple[str, float, float, float]] = {
-        "difficulty growth": ("difficulty_growth", scenario.difficulty_volatility, -0.9, 10.0),
-        "uptime": ("uptime", 0.03, 0.0, 1.0),
-        "overhead": ("overhead", 0.05, 1.0, 3.0),
-        "pool fee": ("pool_fee", 0.01, 0.0, 0.99),
-        "residual": ("residual", 0.10, 0.0, 1.0),
-        "discount": ("discount", 0.05, -0.5, 2.0),
+    changes: dict[str, tuple[str, float]] = {
+        "difficulty growth": ("difficulty_growth", scenario.difficulty_volatility),
+        "uptime": ("uptime", 0.03),
+        "overhead": ("overhead", 0.05),
+        "pool fee": ("pool_fee", 0.01),
+        "residual": ("residual", 0.10),
+        "discount": ("discount", 0.05),
     }
-    for what, (name, step, least, most) in changes.items():
-        value = getattr(scenario, name)
+    for what, (name, step) in changes.items():
+        value, (least, most) = getattr(scenario, name), LIMITS[name]
         a, b = max(value - step, least), min(value + step, most)
         yield (
             what,
@@ -137,11 +139,12 @@ def _of_terms(
         (f"${0.9 * terms.tariff.mean:.4f}", replace(terms, tariff=terms.tariff.scaled(0.9))),
         (f"${1.1 * terms.tariff.mean:.4f}", replace(terms, tariff=terms.tariff.scaled(1.1))),
     )
-    yield (
-        "delivery",
-        ("as agreed", terms),
-        ("3 months late", replace(terms, scenario=scenario.delayed(3))),
-    )
+    if scenario.delay + LATE <= LATEST:
+        yield (
+            "delivery",
+            ("as agreed", terms),
+            (f"{LATE} months late", terms.delayed(LATE)),
+        )
 
 
 def _of_machine(machine: Machine) -> Iterator[tuple[str, tuple[str, Machine], tuple[str, Machine]]]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Self
 
-from hwkit.economics.handwritten import number, read_table
+from hwkit.economics.handwritten import number, read_table, whole
 from hwkit.economics.hashprice import hashprice
-from hwkit.economics.network import subsidy
+from hwkit.economics.network import covered, difficulty_at, height_at, listed_until, subsidy
 from hwkit.errors import PlanError
 
+# How many times the list's difficulty a snapshot's may be, and its inverse: on a day of the list
+# and past its end. Another unit (T, P) is a thousand times off at least.
+KNOWN, LATER = 1.5, 30.0
+LEAST_DIFFICULTY = 1e12
 OLD_DAYS = 30  # difficulty is set anew every two weeks: after two of them a warning
 
 
@@ -38,9 +42,15 @@ class Snapshot:
         each = subsidy(self.height) + self.fees_btc
         return hashprice(self.difficulty, each, self.usd_per_btc)
 
+    def paid(self, scheme: str) -> Self:
+        """Return the day as a pool of this scheme pays for it: pps keeps the fees."""
+        return replace(self, fee_share=0.0) if scheme == "pps" else self
+
     def warning(self, today: date) -> str | None:
-        """Say how old it is, where that matters; None where it does not."""
+        """Say how old it is, where that matters, or that it is to come; None where neither."""
         days = (today - self.day).days
+        if days < -1:  # a day begins somewhere else first
+            return f"prices and difficulty are of {self.day}, in {-days} days: nobody has seen them"
         if days <= OLD_DAYS:
             return None
         return (
@@ -60,9 +70,8 @@ def read_snapshot(text: str, where: str) -> Snapshot:
     """Read a snapshot from TOML. Raises PlanError that says what is wrong with it, and where."""
     found = read_table(text, where)
     ranges: dict[str, tuple[float, float]] = {
-        "height": (0, 1e7),
-        "usd_per_btc": (1e-6, 1e12),
-        "difficulty": (1, 1e30),
+        "usd_per_btc": (1, 1e9),
+        "difficulty": (LEAST_DIFFICULTY, 1e24),
         "fee_share": (0, 0.99),
     }
     names = {each.name for each in fields(Snapshot)}
@@ -71,7 +80,27 @@ def read_snapshot(text: str, where: str) -> Snapshot:
     if type(found["day"]) is not date or not isinstance(found["source"], str):
         raise PlanError(f"{where}: day is a date (2026-10-03), source a text")
     numbers = {name: number(found, name, where, limits) for name, limits in ranges.items()}
-    return Snapshot(**found | numbers | {"height": int(found["height"])})
+    height = whole(found, "height", where, (0, 10_000_000))
+    known = Snapshot(**found | numbers | {"height": height})
+    _check_against_the_list(known, where)
+    return known
+
+
+def _check_against_the_list(known: Snapshot, where: str) -> None:
+    in_list = covered(known.day)
+    listed, most = difficulty_at(known.day), KNOWN if in_list else LATER
+    if not listed / most <= known.difficulty <= listed * most:
+        raise PlanError(
+            f"{where}: difficulty is {known.difficulty:.5g}, and the list of difficulties has "
+            f"{listed:.4g} {'on that day' if in_list else 'last'}: is it in another unit?"
+        )
+    # Past the list blocks are taken to come every ten minutes: they may come a tenth faster.
+    height = height_at(known.day)
+    room = 300 + max(0.1 * (height - height_at(listed_until())), 0.0)
+    if not abs(known.height - height) <= room:
+        raise PlanError(
+            f"{where}: height is {known.height:,}, but about {height:,.0f} on {known.day}"
+        )
 
 
 @cache

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from hwkit.economics.prices import DEAREST
 from hwkit.errors import PlanError
 
 if TYPE_CHECKING:
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-LARGEST = 8 << 20  # bytes: ten years of hours, with room
 GRID = 65  # break-even prices at which a schedule with restarts is worked out
-DEAREST = 1e3  # $/kWh
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,26 +129,3 @@ def schedule(
 def starts(ran: Sequence[bool]) -> int:
     """Return how often a schedule starts after a stop."""
     return sum(after and not before for before, after in pairwise(ran))
-
-
-def read_prices(text: str, where: str) -> list[float]:
-    """Read $/kWh by hour from CSV: the last column of each line, after one line of names.
-
-    A name that ends in mwh says that they are $/MWh. Raises PlanError with the line.
-    """
-    if len(text) > LARGEST:
-        raise PlanError(f"{where}: {len(text)} characters are no price file")
-    rows: list[Any] = [row for row in csv.reader(text.splitlines()) if row]
-    if len(rows) < 2:
-        raise PlanError(f"{where}: a price file has a line of names, then one an hour")
-    scale = 1e-3 if rows[0][-1].strip().lower().endswith("mwh") else 1.0
-    prices = []
-    for number, row in enumerate(rows[1:], 2):
-        try:
-            price = float(row[-1])
-        except ValueError:
-            price = math.nan
-        if not abs(price) * scale <= DEAREST:
-            raise PlanError(f"{where}, line {number}: {row[-1]!r} is no price of power")
-        prices.append(price * scale)
-    return prices

@@ -59,7 +59,8 @@ def today(
     g_per_kwh: float = GRID_G_PER_KWH,
 ) -> Today:
     """Return a machine's day; its all-in costs take an unknown price for 0."""
-    each = subsidy(snapshot.height) + snapshot.fees_btc
+    paid_day = snapshot.paid(scenario.pool_scheme)
+    each = subsidy(snapshot.height) + paid_day.fees_btc
     efficiency, overhead, fee = machine.efficiency_j_th, scenario.overhead, scenario.pool_fee
     paid = scenario.usd_per_kwh + scenario.hosting_usd_per_kwh
     costs = all_in_cost(
@@ -79,7 +80,7 @@ def today(
         interest=max(scenario.discount, 0.0),
     )
     value, dear, cheap = (
-        break_even_power_price(snapshot.hashprice, j_th, fee, overhead)
+        break_even_power_price(paid_day.hashprice, j_th, fee, overhead)
         for j_th in (efficiency.value, efficiency.hi, efficiency.lo)
     )
     return Today(

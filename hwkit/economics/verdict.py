@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from hwkit.economics import futures as fut
 from hwkit.economics.cashflow import Irr, irr, npv, payback, static_payback_days
 from hwkit.economics.hashprice import kwh_per_th_day
+from hwkit.economics.scenario import LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,15 +150,17 @@ def judge(candidates: Sequence[tuple[Machine, float | None]], terms: fut.Terms) 
         _verdict(machine, price, fut.worth(machine, terms, futures), terms)
         for machine, price in candidates
     ]
-    return sorted(found, key=_rank, reverse=True)
+    return sorted(found, key=lambda each: _rank(each, terms.scenario.policy), reverse=True)
 
 
 def statement(machine: Machine, price: float, terms: fut.Terms) -> Statement:
     """Return the flows of the expected path and what follows from them."""
-    scenario, snapshot, last = terms.scenario, terms.snapshot, terms.months
+    scenario, last = terms.scenario, terms.months
+    day = terms.snapshot.paid(scenario.pool_scheme)
     months = fut.months_of(machine, terms, fut.expected(terms))
     flows = [0.0] * (last + 1)
-    for month, cash in enumerate(months.cash[0].tolist(), scenario.delay + 1):
+    brought = months.kept if scenario.policy == "hold" else months.cash
+    for month, cash in enumerate(brought[0].tolist(), scenario.delay + 1):
         flows[month] += cash
     running = npv(flows, scenario.discount)
     dues = [0.0] * (max(last, *(month for _, month in scenario.pay)) + 1)
@@ -172,7 +175,7 @@ def statement(machine: Machine, price: float, terms: fut.Terms) -> Statement:
         running / -npv(dues, scenario.discount),
         static_payback_days(
             price,
-            th_s * snapshot.hashprice / 1000 * (1 - scenario.pool_fee),
+            th_s * day.hashprice / 1000 * (1 - scenario.pool_fee),
             th_s * kwh_per_th_day(machine.efficiency_j_th.value) * terms.tariff.mean,
         ),
         float(months.coins.sum()),
@@ -184,10 +187,8 @@ def costs_of_delay(
     machine: Machine, price: float, terms: fut.Terms, months: int = 6
 ) -> list[float]:
     """Return what delivery 1, 2, ... months later takes from the NPV of the expected path, in $."""
-    values = [
-        statement(machine, price, replace(terms, scenario=terms.scenario.delayed(late))).npv
-        for late in range(months + 1)
-    ]
+    most = min(months, LATEST - terms.scenario.delay)
+    values = [statement(machine, price, terms.delayed(late)).npv for late in range(most + 1)]
     return [values[0] - value for value in values[1:]]
 
 
@@ -219,7 +220,7 @@ def _verdict(machine: Machine, price: float | None, worth: fut.Worth, terms: fut
     )
 
 
-def _rank(verdict: Verdict) -> tuple[bool, float]:
+def _rank(verdict: Verdict, policy: str) -> tuple[bool, float]:
     if verdict.price is None:
         return False, verdict.at_most / verdict.machine.hashrate.value
-    return True, next(iter(verdict.policies.values())).p50 / verdict.price
+    return True, verdict.policies[policy].p50 / verdict.price

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hwkit.economics.snapshot import Snapshot
     from hwkit.economics.today import Today
     from hwkit.economics.verdict import Verdict
+    from hwkit.units import Figure
 
 WIDTH = 120  # of tables that are not on a terminal
 
@@ -152,12 +154,11 @@ def fleet(result: Report, asked: Fleet, known: Snapshot) -> None:
         f"delivered {show(result.delivered_h_s, 'H/s')} at {show(result.power_w, 'W')}{cap}",
         soft_wrap=True,
     )
-    blocks = result.blocks_30_days
     console.print(
-        f"Blocks in 30 days from {known.day}: {blocks.value:.4g} "
-        f"({blocks.lo:.4g} to {blocks.hi:.4g}, 95 %)",
-        soft_wrap=True,
+        f"Blocks in 30 days from {known.day}: {counted(result.blocks_30_days)}", soft_wrap=True
     )
+    if result.stopped is not None:
+        console.print(plain(_losses(result, result.stopped)), soft_wrap=True)
     if result.replacements:
         console.print()
         rows = [
@@ -177,6 +178,16 @@ def _days(each: Replacement) -> str:
     if each.cost_usd_per_mw is None:
         return "-"
     return "never" if each.payback_days is None else f"{each.payback_days:,.0f} days"
+
+
+def _losses(result: Report, stopped: Report) -> str:
+    names = ", ".join(line.group.machine.name for line in result.losing)
+    more = stopped.profit_usd_per_day - result.profit_usd_per_day
+    return (
+        f"At a loss, and counted above: {names}. Off (stop_losses = true), the fleet delivers "
+        f"{show(stopped.delivered_h_s, 'H/s')} at {show(stopped.power_w, 'W')}, finds "
+        f"{stopped.blocks_30_days.value:.4g} blocks and leaves ${more:,.0f} a day more."
+    )
 
 
 def uses(found: Iterable[Use]) -> None:
@@ -233,6 +244,11 @@ def assumed(terms: Terms) -> Iterable[str]:
         f"overhead {asked.overhead:g}, {asked.pool_scheme} {_percent(asked.pool_fee)}, "
         f"residual {_percent(asked.residual)}, discount {_percent(asked.discount)}"
     )
+    if asked.order is not None and asked.deliver is not None:
+        yield (
+            f"ordered on {asked.order} ({_months(terms.wait)} after the network's day), delivered "
+            f"on {asked.deliver}: it earns from {_months(terms.wait + asked.delay)} after it on"
+        )
     growth, drift = _percent(asked.difficulty_growth), _percent(asked.price_drift)
     yield (
         f"{asked.runs:,} futures (seed {asked.seed}), a year: "
@@ -240,6 +256,17 @@ def assumed(terms: Terms) -> Iterable[str]:
         f"price {drift} ± {_percent(asked.price_volatility)}, "
         f"correlation {asked.correlation:g}; coins: {asked.policy}"
     )
+
+
+def _months(number: int) -> str:
+    return f"{number} month{'' if number == 1 else 's'}"
+
+
+def counted(blocks: Figure) -> str:
+    """Show how many blocks are expected, with their bounds; of so few that none is likely, that."""
+    if blocks.hi < 1:
+        return f"{blocks.value:.4g}, so none in {100 * math.exp(-blocks.value):.4g} % of cases"
+    return f"{blocks.value:,.6g} ({blocks.lo:,.6g} to {blocks.hi:,.6g}, 95 %)"
 
 
 def dollars(value: float) -> str:
@@ -267,8 +294,7 @@ def _table(names: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> Co
     table = Table(box=None, pad_edge=False)
     for number, name in enumerate(names):
         justify: Literal["left", "right"] = "left" if number < left else "right"
-        last = number == len(names) - 1
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=not last)
+        table.add_column(name, justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*map(plain, row))
     console.print(table)

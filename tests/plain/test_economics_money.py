@@ -21,9 +21,11 @@ from hwkit.economics.machine import MEASURED, Machine
 from hwkit.economics.scenario import Scenario, payments, read_scenario
 from hwkit.economics.sensitivity import fan, tornado
 from hwkit.economics.snapshot import shipped as snapshot
-from hwkit.economics.tariff import Tariff, read_prices, schedule, starts
+from hwkit.economics.tariff import Tariff, schedule, starts
+from hwkit.economics.today import today
 from hwkit.economics.verdict import Word, costs_of_delay, judge, statement
 from hwkit.errors import PlanError
+from hwkit.harness.efficiency import HASHES_PER_DIFFICULTY
 from hwkit.units import Figure
 
 FEW = settings(max_examples=25, phases=[phase for phase in Phase if phase is not Phase.explain])
@@ -197,9 +199,9 @@ def test_at_the_bid_the_npv_is_0(price, power, growth):
 def test_delay_never_helps_at_a_flat_price(months, more, power, growth):
     base = terms(usd_per_kwh=power, difficulty_growth=growth, fixed_usd_per_month=20.0)
     prompt = statement(machine(), 2970.0, base).npv
-    at_once = replace(base, scenario=base.scenario.delayed(0))
+    at_once = base.delayed(0)
     assert statement(machine(), 2970.0, at_once).npv == prompt
-    waits = [replace(base, scenario=base.scenario.delayed(n)) for n in (months, months + more)]
+    waits = [base.delayed(n) for n in (months, months + more)]
     assert [each.scenario.delay for each in waits] == [months, months + more]
     sooner, later = (statement(machine(), 2970.0, each).npv for each in waits)
     assert later <= sooner + 1e-9 <= prompt + 2e-9
@@ -226,6 +228,74 @@ def test_an_order_costs_what_it_says():
     assert dead.flows[3] == plain.flows[3]
     failing = statement(machine(), 0.0, terms(fail_rate=0.1, repair_days=36.525))
     assert failing.kwh == pytest.approx(0.99 * plain.kwh)
+
+
+def ordered(month, year=2026, **more):
+    """A purchase of the third of a month, delivered two months later."""
+    later = date(year + (month + 1) // 12, (month + 1) % 12 + 1, 3)
+    return terms(order=date(year, month, 3), deliver=later, **more)
+
+
+def test_an_orders_months_count_from_the_snapshots_day():
+    """The snapshot is of 2026-10-03; the coins of a block are halved in April 2028."""
+    growing = {"difficulty_growth": 0.2, "price_drift": 0.1, "pay": payments("50%@0,50%@2")}
+    now, later = ordered(10, **growing), ordered(6, 2028, **growing)
+    assert (now.wait, later.wait, later.months) == (0, 20, now.months)
+    first, second = (statement(machine(), 2970.0, each) for each in (now, later))
+    months = [fut.months_of(machine(), each, fut.expected(each)) for each in (now, later)]
+    coins = [each.coins[0, 0] for each in months]
+    halved = (1.5625 + snapshot().fees_btc) / (3.125 + snapshot().fees_btc)
+    assert coins[1] == pytest.approx(coins[0] * halved / 1.2 ** (20 / 12))
+    assert months[1].price[0, 0] == pytest.approx(months[0].price[0, 0] * 1.1 ** (20 / 12))
+    assert second.npv < first.npv
+    assert second.flows[:3] == first.flows[:3]  # what is paid, and when after the order
+    # A machine that comes when an order of now would have been waited for brings as much.
+    waited = now.delayed(20)
+    assert statement(machine(), 0.0, waited).btc == pytest.approx(second.btc)
+    [a], [b] = (judged([(machine(), 2970.0)], each) for each in (now, later))
+    assert b.at_most < a.at_most
+    assert b.policies["buy"].p95 - b.policies["buy"].p5 > 0  # coins are bought at the order's price
+    for early in (date(2026, 10, 2), date(2020, 1, 1)):
+        with pytest.raises(PlanError, match="prices and difficulty are of 2026-10-03"):
+            terms(order=early, deliver=early)
+    with pytest.raises(PlanError, match="more than 60 months after"):
+        terms(order=date(2036, 1, 1), deliver=date(2036, 1, 1))
+
+
+def test_coins_for_an_order_of_later_are_bought_at_the_price_of_its_day():
+    calm = {"price_volatility": 0.0, "difficulty_volatility": 0.0, "discount": 0.0}
+    at = ordered(10, 2027, price_drift=0.3, pay=payments("100%@0"), **calm)
+    bought = fut.worth(machine(), at, fut.draw(at)).bought
+    held = at.months / 12  # from the order on, and not from the snapshot's day
+    assert bought == pytest.approx(1.3**held - 1)
+
+
+def test_an_order_as_late_as_may_be_has_its_delays_priced():
+    late = terms(order=date(2026, 10, 3), deliver=date(2031, 7, 1))
+    assert late.scenario.delay == 57
+    assert len(costs_of_delay(machine(), 2970.0, late)) == 3
+    assert "delivery" in {bar.what for bar in tornado(machine(), 2970.0, late)}
+    last = terms(order=date(2026, 10, 3), deliver=date(2031, 9, 1))
+    assert "delivery" not in {bar.what for bar in tornado(machine(), 2970.0, last)}
+
+
+@pytest.mark.parametrize("scheme", ["fpps", "pps"])
+def test_a_day_pays_what_the_scheme_pays(scheme):
+    """Break even, all-in cost and static payback; the machine's first months say the same."""
+    known, fee = snapshot(), 0.02
+    rewards = 3.125 + (0 if scheme == "pps" else known.fees_btc)
+    per_day = 0.27 * 86_400e15 * rewards / (known.difficulty * HASHES_PER_DIFFICULTY) * (1 - fee)
+    at = terms(pool_scheme=scheme, uptime=1.0, difficulty_growth=0.0)
+    seen = today(machine(), 2970.0, at.scenario, known)
+    revenue = per_day * known.usd_per_btc
+    assert seen.revenue_per_day == pytest.approx(revenue)
+    kwh = 3.645 * 24 * 1.03
+    assert seen.break_even_usd_per_kwh.value == pytest.approx(revenue / kwh)
+    assert seen.costs.per_btc == pytest.approx(seen.costs.total / per_day)
+    found: Any = statement(machine(), 2970.0, at)
+    assert found.static_payback_days == pytest.approx(2970 / (revenue - kwh / 1.03 * 0.05))
+    first = fut.months_of(machine(), at, fut.expected(at)).coins[0, 0]
+    assert first == pytest.approx(per_day * 365.25 / 12)
 
 
 def test_pool_schemes():
@@ -302,7 +372,7 @@ def test_without_volatility_or_error_futures_are_the_expected_path(order):
 @given(st.integers(1, 24), st.floats(-0.2, 0.6))
 def test_a_calendar_month_brings_the_same_whenever_the_machine_came(months, growth):
     base = terms(difficulty_growth=growth, residual=0.0)
-    late = replace(base, scenario=base.scenario.delayed(months))
+    late = base.delayed(months)
     prompt, later = (statement(machine(), 0.0, each).flows for each in (base, late))
     assert later[: months + 1] == (0.0,) * (months + 1)
     assert later[months + 1 : 49] == pytest.approx(prompt[months + 1 :])
@@ -363,6 +433,38 @@ def test_policies():
     [held] = judged([(machine(), 2970.0)], terms(price_drift=1.5, runs=2000, policy="hold"))
     assert held.probability == held.policies["hold"].positive
     assert buy > 0
+
+
+def test_who_holds_is_ranked_and_told_by_what_holding_brings():
+    calm = {"price_volatility": 0.0, "difficulty_volatility": 0.0, "price_drift": 1.0}
+    exact = replace(
+        machine(),
+        hashrate=Figure(270e12, 270e12, 270e12, "H/s"),
+        power=Figure(3645.0, 3645.0, 3645.0, "W"),
+    )
+    for policy in ("sell", "hold"):
+        at = terms(policy=policy, **calm)
+        [verdict] = judged([(exact, 2970.0)], at)
+        assert verdict.statement.npv == pytest.approx(verdict.policies[policy].p50)
+        assert verdict.statement.bid == pytest.approx(np.median(_worth(exact, at).bids(policy)))
+        drawn = fan(exact, 2970.0, at)
+        assert drawn.bands[50][-1] == pytest.approx(verdict.policies[policy].p50)
+        # Who holds has paid for power all the while.
+        assert (drawn.bands[50][-2] < -2970) == (policy == "hold")
+    # Between two prices the thirstier one is worse where coins are sold, and better where held.
+    old, new = machine(200, 25.0), machine(270, 13.5)
+    at = {policy: terms(policy=policy, **calm) for policy in ("sell", "hold")}
+    worth = {
+        policy: [statement(each, 0.0, by).npv for each in (old, new)] for policy, by in at.items()
+    }
+    low, high = (1000 * a / b for a, b in worth.values())
+    assert low < high
+    two = [(old, (low + high) / 2), (new, 1000.0)]
+    assert [judged(two, by)[0].price == 1000 for by in at.values()] == [True, False]
+
+
+def _worth(of, at):
+    return fut.worth(of, at, fut.draw(at))
 
 
 def test_fan_and_tornado_are_of_the_verdict():
@@ -432,19 +534,7 @@ def test_curtailment_and_restarts_in_a_purchase():
     )
 
 
-def test_price_files():
-    assert read_prices("hour,usd_per_kwh\n0,0.05\n1,-0.01\n", "f") == [0.05, -0.01]
-    assert read_prices("when,usd_per_mwh\n2024,50\n", "f") == [0.05]
-    for text, says in {
-        "": "a line of names",
-        "price\n": "a line of names",
-        "price\ncheap\n": "line 2: 'cheap'",
-        "price\n0.05\nnan\n": "line 3: 'nan'",
-        "price\n1e9\n": "line 2",
-        "x" * (9 << 20): "characters",
-    }.items():
-        with pytest.raises(PlanError, match=says):
-            read_prices(text, "f")
+def test_a_tariff_of_nonsense_is_refused():
     for bad in ([], [math.nan], [1e9]):
         with pytest.raises(PlanError):
             Tariff.of(bad)

@@ -293,6 +293,8 @@ def test_past_the_list_a_difficulty_must_be_given():
         (-1.0, *Q4, "from 0 up"),
         (math.nan, *Q4, "from 0 up"),
         (EXA, "2001-01-01", "2024-10-01", "goes from"),
+        (1.5e21, *Q4, "where all miners find 13,6"),
+        (EXA, "1969-12-31", "2024-10-01", "of the years 1970 to 2140"),
     ],
 )
 def test_nonsense_is_refused(hashrate, start, end, says):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import socket
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -9,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from hwkit.cli import main
-from hwkit.cli.assumptions import ASSUMPTIONS, hashrate, share
+from hwkit.cli.assumptions import ASSUMPTIONS, amount, hashrate, rate, share
 from hwkit.economics import catalogue
 from hwkit.economics.catalogue import find, matching, read_models
 from hwkit.economics.fleet import read_fleet, report
@@ -95,6 +96,26 @@ def test_names_find_their_model():
             find(name, known)
     with pytest.raises(PlanError, match=r"several: Antminer S19j Pro \((96|104) TH\); "):
         find("S19j Pro", known)
+    for name in ("S21 (200 TH)", "Antminer S21 200", "bitmain antminer s21 (200)"):
+        assert find(name, known).model == "Antminer S21 (200 TH)"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("S21 (270 TH)", "Antminer S21 XP (270 TH); "),
+        ("S21 270", "Antminer S21 XP (270 TH); "),
+        ("S21 XP (200 TH)", "Antminer S21 XP (270 TH); "),
+        ("Antminer 270", "Antminer S21 XP (270 TH); "),
+        ("XP S21", "Antminer S21 XP (270 TH); "),
+    ],
+)
+def test_a_name_that_is_no_models_is_not_anothers(say, name, near):
+    with pytest.raises(PlanError, match=f"no model '{re.escape(name)}', but .*{re.escape(near)}"):
+        find(name, catalogue.shipped())
+    code, out, err = say("worth", name)
+    assert (code, out) == (2, "")
+    assert "no model" in err
 
 
 @pytest.mark.parametrize(
@@ -106,9 +127,13 @@ def test_names_find_their_model():
         ("model,hashrate_th_s,power_w\na,1,2,3\n", "line 2: it has not as many"),
         ("model,hashrate_th_s,power_w\na,fast,2\n", "line 2: hashrate_th_s is a number"),
         ("model,hashrate_th_s,power_w\na,1,0\n", "line 2: power_w is a number above 0"),
+        ("model,hashrate_th_s,power_w\na,1e-320,1\n", "line 2: hashrate_th_s is a number above 0"),
         ("model,hashrate_th_s,power_w\n,1,2\n", "line 2: model is missing"),
         ("model,hashrate_th_s,power_w\na,nan,2\n", "line 2: hashrate_th_s"),
         ('model,hashrate_th_s,power_w\n"a,1,2\n', "not CSV"),
+        ("model,hashrate_th_s,power_w,boundary\na,1,2,nonsense\n", "line 2: boundary is chip, "),
+        ("model,hashrate_th_s,power_w,model\na,1,2,b\n", "names a column twice"),
+        ("model,hashrate_th_s,power_w\na,1,2\na,1,3\n", "'a' comes twice"),
         ("x" * (2 << 20), "no list of models"),
     ],
 )
@@ -171,6 +196,30 @@ def test_its_json_is_one_document_with_everything(say):
     assert row["today"]["break_even_usd_per_kwh"]["value"] == pytest.approx(0.119, abs=0.001)
 
 
+def test_a_toy_miner_fits_the_table(say, written):
+    toy = written("toy.csv", "model,hashrate_th_s,power_w\nA toy of a long name,6.8e-7,3250\n")
+    words = ("worth", "A toy of a long name@297000", "--models", toy, "--runs", "500")
+    code, out, _ = say(*words)
+    assert code == 0
+    table, _, below = out.partition("\n\n")
+    for whole in ("NPV, $: 5 / 50 / 95 %", "beats BTC", "months", "never", "nameplate"):
+        assert whole in table
+    [costs] = re.findall(r"NPV (-\$[\d,]+) \(", below)
+    assert table.count(costs.replace("$", "")) == 3
+
+
+def test_no_cell_is_cut_where_the_terminal_is_narrow(say, monkeypatch):
+    tables = []
+    for width in (120, 60):
+        monkeypatch.setattr("hwkit.report.worth.WIDTH", width)
+        monkeypatch.setenv("COLUMNS", str(width))
+        out = say("worth", "S21 XP@297000", "--runs", "500")[1]
+        tables.append(sorted(out.partition("\n\n")[0].replace("\n", "").replace(" ", "")))
+        assert max(map(len, out.partition("\n\n")[0].splitlines())) <= width
+    wide, narrow = tables
+    assert narrow == wide  # the same letters, folded
+
+
 def test_the_same_command_says_the_same_and_another_seed_does_not(say):
     first, same, other = (
         say("worth", "S21 XP@2970", "--runs", "500", "--seed", seed, "--json")[1]
@@ -201,6 +250,26 @@ def test_hourly_prices_are_worth_more_than_their_mean(say, written):
     hourly, mean, cheap = (worth["expected"] for worth in worths)
     assert mean["npv_usd"] < hourly["npv_usd"] < cheap["npv_usd"]
     assert hourly["kwh"] == pytest.approx(cheap["kwh"] * 20 / 24)  # in four hours it never pays
+
+
+def test_a_column_of_prices_is_named_where_its_name_does_not_say(say, written):
+    hours = "hour,LMP,load_mwh\n" + "".join(f"{n},{3 + n % 2},7\n" for n in range(48))
+    file = written("prices.csv", hours)
+    code, _, err = say("worth", "S21 XP@2970", "--runs", "500", "--prices", file)
+    assert code == 2
+    assert "there are hour, LMP, load_mwh" in err
+    words = ["--prices", file, "--prices-column", "LMP", "--prices-unit", "0.01", "--json"]
+    code, out, _ = say("worth", "S21 XP@2970", "--runs", "500", *words)
+    assert code == 0
+    assert json.loads(out)["scenario"]["usd_per_kwh"] == pytest.approx(0.035)
+
+
+def test_an_order_says_when_it_earns(say):
+    words = ["worth", "S21 XP@2970", "--runs", "500", "--order", "2028-06-01", "--deliver"]
+    code, out, _ = say(*words, "2028-08-15")
+    assert code == 0
+    assert "ordered on 2028-06-01 (20 months after the network's day)" in out
+    assert "earns from 23 months after it on" in out
 
 
 def test_a_measured_record_is_a_candidate(hwkit, say, path):
@@ -279,6 +348,8 @@ def test_a_snapshot_is_taken_in_and_its_age_is_said(say, written):
     today = date(2026, 11, 22)
     assert shipped().warning(shipped().day + timedelta(30)) is None
     assert "50 days ago" in str(shipped().warning(today))
+    assert "in 310 days: nobody" in str(shipped().warning(shipped().day - timedelta(310)))
+    assert shipped().warning(shipped().day - timedelta(1)) is None  # a day begins in the east
     assert read_snapshot(SNAPSHOT, "f").warning(today) is None
     assert read_snapshot(SNAPSHOT, "f").fees_btc == pytest.approx(3.125 * 0.01 / 0.99)
 
@@ -291,6 +362,16 @@ def test_a_snapshot_is_taken_in_and_its_age_is_said(say, written):
         (("2026-11-20", "1"), "day is a date"),
         (("100000.0", "-1"), "usd_per_btc is a number"),
         (("140e12", "nan"), "difficulty is a number"),
+        (("140e12", "140.0"), "difficulty is a number from 1e+12"),
+        (("140e12", "134.67e9"), "difficulty is a number from 1e+12"),
+        (("140e12", "140e15"), "the list of difficulties has"),
+        (("140e12", "2e12"), "the list of difficulties has"),
+        (("2026-11-20", "2023-11-20"), "on that day: is it in another unit"),
+        (("976700", "876700"), "height is 876,700, but about 97"),
+        (("976700", "976700.5"), "height is a whole number"),
+        (("2026-11-20", "2024-11-20"), "height is 976,700, but about 871,078"),
+        (("2026-11-20", "1026-11-20"), "of the years"),
+        (("100000.0", "0.1"), "usd_per_btc is a number"),
         (("0.01", '"much"'), "fee_share is a number"),
         (("height =", "height"), "not TOML"),
     ],
@@ -342,6 +423,58 @@ def test_a_fleet_under_a_power_cap(say, written):
     assert say("worth", "fleet", written("fleet.toml", FLEET))[1].count("replace") == 1
 
 
+LOSING = """
+usd_per_kwh = 0.05
+[[machines]]
+model = "S19 (95 TH)"
+count = 1000
+uptime = 0.9
+[[machines]]
+model = "S21 (200 TH)"
+count = 1000
+[[candidates]]
+model = "S21 XP"
+price = 2970
+"""
+
+
+def test_a_group_at_a_loss_is_named_and_can_be_switched_off(say, written):
+    found = json.loads(say("worth", "fleet", written("fleet.toml", LOSING), "--json")[1])
+    _, old = found["lines"]
+    assert old["profit_usd_per_day"] < 0 < old["powered"]
+    off = found["stopped"]
+    assert [line["powered"] for line in off["lines"]] == [1000, 0]
+    assert off["delivered_h_s"] == pytest.approx(found["delivered_h_s"] - 0.9 * 1000 * 95e12)
+    gain = off["profit_usd_per_day"] - found["profit_usd_per_day"]
+    assert gain == pytest.approx(-old["profit_usd_per_day"])
+    assert off["blocks_30_days"]["value"] < found["blocks_30_days"]["value"]
+    assert off["stopped"] is None
+    said = say("worth", "fleet", written("fleet.toml", LOSING))[1]
+    assert "At a loss, and counted above: Antminer S19 (95 TH). Off (stop_losses = true)" in said
+    assert f"leaves ${gain:,.0f} a day more" in said
+    asked = json.loads(
+        say("worth", "fleet", written("fleet.toml", "stop_losses = true" + LOSING), "--json")[1]
+    )
+    assert asked["lines"] == off["lines"]
+    assert asked["stopped"] is None
+    cheap = written("fleet.toml", LOSING.replace("0.05", "0.03"))
+    assert json.loads(say("worth", "fleet", cheap, "--json")[1])["stopped"] is None
+
+
+def test_a_replacement_runs_as_much_of_the_time_as_what_it_replaces(say, written):
+    at_times = LOSING.replace("0.05", "0.03")
+    whole = at_times.replace("uptime = 0.9\n", "")
+    part, all_of_it = (
+        next(each for each in json.loads(out)["replacements"] if "S19" in each["old"])
+        for out in (
+            say("worth", "fleet", written("fleet.toml", text), "--json")[1]
+            for text in (at_times, whole)
+        )
+    )
+    assert part["gain_usd_per_day_mw"] == pytest.approx(0.9 * all_of_it["gain_usd_per_day_mw"])
+    assert part["payback_days"] == pytest.approx(all_of_it["payback_days"] / 0.9)
+
+
 # Section 4.5 of the notes: revenue a day of 25 MW for $28.5k of energy, which is 95 % of the time.
 @pytest.mark.parametrize(
     ("model", "revenue"), [("S19j Pro (104 TH)", 31_000), ("S21 (200 TH)", 52_000),
@@ -363,7 +496,11 @@ def test_a_site_of_25_mw(model, revenue):
     [
         (("usd_per_kwh = 0.05", ""), "usd_per_kwh is missing"),
         (("count = 5000", ""), "machines 1: count is missing"),
-        (("running = 3500", "running = 4500"), "machines 2: running is a number from 0 to 4000"),
+        (("running = 3500", "running = 4500"), "machines 2: running is a whole number from 0 to"),
+        (("count = 5000", "count = 4.9"), "machines 1: count is a whole number from 1"),
+        (("count = 5000", "count = inf"), "machines 1: count is a whole number from 1"),
+        (("running = 3500", "running = 0.5"), "machines 2: running is a whole number"),
+        (("power_mw = 25", 'stop_losses = "yes"'), "stop_losses is true or false"),
         (("uptime = 0.93", "uptime = 93"), "machines 1: uptime is a number from 0 to 1"),
         (('model = "S21 XP"', "model = 7"), "candidates 1: model is missing"),
         (("S21 (200 TH)", "S99"), "no model 'S99'"),
@@ -385,6 +522,7 @@ def test_uses_of_a_kwh(say):
     assert [use["kind"] for use in uses].count("hosting") == 3
     assert "hosting" in say("worth", "uses", "S21 XP")[1]
     assert say("worth", "uses", "S21 XP", "--overhead", "0.5")[0] == 2
+    assert say("worth", "uses", "S21 XP", "--utilisation", "nan")[0] == 2
 
 
 def test_blocks_of_a_headline(say):
@@ -394,14 +532,18 @@ def test_blocks_of_a_headline(say):
     found = json.loads(out)
     assert found["blocks"]["value"] == pytest.approx(987, rel=0.005)
     assert found["implied_hashrate"]["value"] == pytest.approx(37.9e18, rel=0.005)
-    assert say("worth", "blocks", "270TH/s", "2026-11-01", "2027-11-01")[0] == 0
+    code, out, _ = say("worth", "blocks", "270TH/s", "2026-11-01", "2027-11-01")
+    assert code == 0
+    assert re.search(r"^blocks   0\.014\d+, so none in 98\.\d+ % of cases$", out, re.MULTILINE)
     assert [hashrate(text) for text in ("270TH/s", "1.5 PH", "1e12", "6k")] == [
         270e12,
         1.5e15,
         1e12,
         6e3,
     ]
-    assert [share(text) for text in ("2%", "0.02", "-20%")] == [0.02, 0.02, -0.2]
+    assert [share(text) for text in ("2%", "0.02", "-20%", "1")] == [0.02, 0.02, -0.2, 1]
+    assert [rate(text) for text in ("500%", "0.05", "100%")] == [5, 0.05, 1]
+    assert [amount(text) for text in ("2,970", "$1,234,567.5", "0.05")] == [2970, 1234567.5, 0.05]
 
 
 BAD_USAGE = {
@@ -411,6 +553,7 @@ BAD_USAGE = {
     "no such record": ["worth", "20200101T000000"],
     "a price of text": ["worth", "S21 XP@cheap"],
     "a price below 0": ["worth", "S21 XP@-1"],
+    "a price next to nothing": ["worth", "S21 XP@1e-30", "--runs", "100"],
     "a price that is no number": ["worth", "S21 XP", "--price", "nan"],
     "a power price of text": ["worth", "S21 XP", "--power", "cheap"],
     "cents for dollars": ["worth", "S21 XP", "--power", "50"],
@@ -426,6 +569,46 @@ BAD_USAGE = {
     "an end before its start": ["worth", "blocks", "1EH/s", "2024-10-01", "2024-01-01"],
     "no such fleet": ["worth", "fleet", "/nowhere/f.toml"],
     "no such models": ["models", "--models", "/nowhere/m.csv"],
+    "half of a grid": ["worth", "S21 XP", "--grid", "nan"],
+    "a grid of fire": ["worth", "S21 XP", "--grid", "1e6"],
+    "growth without its sign": ["worth", "S21 XP", "--growth", "5"],
+    "growth of 1, of what": ["worth", "S21 XP", "--growth", "1"],
+    "growth of 500 %": ["worth", "S21 XP", "--growth", "500%"],
+    "duty without its sign": ["worth", "S21 XP", "--landed", "3"],
+    "a decimal comma": ["worth", "S21 XP", "--power", "0,05"],
+    "an order before the snapshot": [
+        "worth",
+        "S21 XP@2970",
+        "--order",
+        "2020-01-01",
+        "--deliver",
+        "2020-01-01",
+    ],
+    "more than all miners": ["worth", "blocks", "1e30", "2024-01-01", "2025-01-01"],
+    "more than all before": ["worth", "blocks", "1EH/s", "2009-02-01", "2026-01-01"],
+    "more than all to come": ["worth", "blocks", "1e30", "2027-01-01", "2028-01-01"],
+    "more blocks than there were": [
+        "worth",
+        "blocks",
+        "1EH/s",
+        "2024-01-01",
+        "2025-01-01",
+        "--found",
+        "200000",
+    ],
+    "more blocks than any": [
+        "worth",
+        "blocks",
+        "1EH/s",
+        "2024-01-01",
+        "2025-01-01",
+        "--found",
+        "9" * 23,
+    ],
+    "a time before time": ["worth", "blocks", "1EH/s", "0001-01-01T00:00+14:00", "2025-01-01"],
+    "a time after time": ["worth", "blocks", "1EH/s", "2025-01-01", "9999-12-31T23:59-14:00"],
+    "a column of no file": ["worth", "S21 XP", "--prices-column", "LMP"],
+    "a unit of nothing": ["worth", "S21 XP", "--prices", "/dev/null", "--prices-unit", "0"],
     "prices and a price": ["worth", "S21 XP", "--prices", "/dev/null", "--power", "0.05"],
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import shlex
 import sys
@@ -37,11 +38,11 @@ from hwkit.errors import (
     Unavailable,
     WrongHash,
 )
-from hwkit.evaluate import schedule
+from hwkit.evaluate import identity, schedule
 from hwkit.evaluate import state as states
 from hwkit.evaluate.lines import NEEDED, lines_of, unknown
 from hwkit.evaluate.observed import FIGURES, by_setting
-from hwkit.evaluate.outside import NATIVE, Native, Outlet, Person, Switch, internet
+from hwkit.evaluate.outside import NATIVE, Native, Outlet, Person, Switch, internet, place_of
 from hwkit.evaluate.protocol import BLOCK, Protocol
 from hwkit.evaluate.run import WAITING, Interrupted, Runner, ordered, seen_of
 from hwkit.evaluate.spec import Spec
@@ -157,10 +158,14 @@ def _document(given: dict[str, Any]) -> dict[str, Any]:
     """Return what an evaluation begins with."""
     protocol = Protocol.named(given["protocol_name"])
     plate = find(given["model"], known_models(given["own"]))
+    if given["model"].casefold() != plate.model.casefold():
+        _say(f"hwkit: --spec {given['model']!r} is taken as {plate.model}")
     if given["person"] and not sys.stdin.isatty():
         raise PlanError("--person: there is no terminal to ask at")
-    if given["efficiency"] is not None and not given["efficiency"] > 0:
-        raise PlanError(f"--efficiency {given['efficiency']:g}: it lies above 0")
+    if given["efficiency"] is not None and not 0 < given["efficiency"] < math.inf:
+        raise PlanError(f"--efficiency {given['efficiency']:g}: it lies above 0, and is finite")
+    if given["internet"] != "none":
+        place_of(given["internet"])
     spec = Spec.of(plate, protocol.limits.efficiency, given["efficiency"])
     steps = [
         {"name": each.name, "kind": each.kind, "state": WAITING, "why": "", "records": []}
@@ -258,6 +263,9 @@ def _take(state: State, store: str | None, bench: Bench, spec: Spec, protocol: P
             {each for each in person if not options[OF[each]]} if options["person"] else set()
         )
         outlet = _outlet(state, person["outlet"] if "outlet" in by_person else None)
+        identify = partial(identity.asked, state.document["address"])
+        known = state.document.setdefault("identity", {})
+        identity.recognise(known, identify(), state.document["address"])
         hasher, faults = _restored(stack, hasher, state, protocol, stop)
         setter = _setter(state, person["settings"] if "settings" in by_person else None)
         runner = Runner(
@@ -273,6 +281,7 @@ def _take(state: State, store: str | None, bench: Bench, spec: Spec, protocol: P
             outlet=outlet,
             setter=setter,
             challenge=options["challenge"],
+            identify=identify,
         )
         try:
             runner.take(ordered(protocol.steps, by_person))
@@ -344,7 +353,7 @@ def _looked_at(stack: ExitStack, hasher: Hasher, state: State) -> tuple[Hasher, 
 def _judge(state: State, store: str | None, spec: Spec, protocol: Protocol) -> None:
     """Write lines and verdict into the evaluation, from its records alone."""
     document, records = state.document, Store(store)
-    seen = seen_of(state, records)
+    seen = seen_of(document["steps"], records)
     lines = lines_of(spec, protocol, seen, document["steps"], document.get("wrong"))
     document["lines"] = [line.to_json() for line in lines]
     document["verdict"] = overall(lines, NEEDED).value
@@ -373,13 +382,15 @@ def _print(document: dict[str, Any], store: str | None) -> None:
     for line in document["lines"]:
         decides = f" -> {line['decides']}" if line["decides"] else ""
         out.append(f"  {line['verdict']:<12} {line['name']:<{width}}  {line['why']}{decides}")
-    out += _table(document["by_setting"])
+    out += _table(document.get("by_setting", []))
     if document["unknown"]:
         out.append(f"  nothing is known of {', '.join(document['unknown'])} (--inlet, --mains)")
     net = document["internet"]
     if net["asked"]:
         reached = "reached" if net["reachable"] else "did not reach"
         out.append(f"  the network {reached} {net['asked']}")
+    if nobody_knows := identity.unknown(document):
+        out.append(f"  {nobody_knows}")
     if not document["restored"]:
         out.append("  not all settings are put back: hwkit asic restore, or --resume")
     if document["state"] == "running":

@@ -109,7 +109,7 @@ def _lines(document: dict[str, Any], figures: dict[str, Spread], n: int) -> list
         line = f"  {name}: mean {each.mean}"
         if each.shared_U and n > 1:
             part = percent(each.shared_U / each.mean.value)
-            line += f" (of it ±{part} the meter's, shared by all)"
+            line += f" (of it ±{part} of meters that units share)"
         if each.between is not None and each.tolerance is not None:
             spread = percent(each.between.value / each.mean.value)
             most = percent(each.between.hi / each.mean.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from hwkit.economics.catalogue import Nameplate
     from hwkit.records import Record
-    from hwkit.report.sheet import Sheet
+    from hwkit.report.sheet import Sheet, Verdict
 
 
 @click.command("report")
@@ -101,7 +101,7 @@ def _of_record(
     if evaluated is not None:
         text = read_text(evaluated, evaluation.LARGEST)
         document = evaluation.read_evaluation(text, str(evaluated), record)
-        verdict = evaluation.verdict_of(document)
+        verdict = _verdict(document, evaluated)
         model = model or document["spec"]["model"]
     if record.document["state"] == "running":
         raise PlanError(f"record {record.id} is still running: report it when it has ended")
@@ -109,6 +109,17 @@ def _of_record(
     if form != "html":
         return _in_words(sheet, form)
     return record_page(record, sheet, known, model)
+
+
+def _verdict(document: dict[str, Any], path: Path) -> Verdict:
+    """Return what a file says; what is amiss with it is not the record's fault."""
+    try:
+        return evaluation.verdict_of(document)
+    except RecordError as error:
+        raise RecordError(f"{path}: {error}") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise RecordError(f"{path}: a misshapen evaluation ({why})") from error
 
 
 def _in_words(sheet: Sheet, form: str) -> str:

@@ -1,7 +1,12 @@
-"""Verdicts line by line: what records say, held against a spec and a protocol's limits."""
+"""Verdicts line by line: what records say, held against a spec and a protocol's limits.
+
+Blocks decide, and so does a soak as a whole. And each part of it, and what came after a power
+cycle, may fail on its own: what a device does between the blocks is what its buyer gets.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +14,9 @@ from hwkit.evaluate.observed import (
     WATCHED,
     availability,
     claim_gap,
+    firmware,
     hardware_errors,
+    lost,
     refused,
     restarts,
     settings,
@@ -17,10 +24,11 @@ from hwkit.evaluate.observed import (
     temperature,
     untested,
 )
-from hwkit.evaluate.protocol import BLOCK, SOAK
+from hwkit.evaluate.protocol import BLOCK, POWER_CYCLE, SOAK
+from hwkit.evaluate.seen import together
 from hwkit.evaluate.spec import EFFICIENCY, HASHRATE, POWER
-from hwkit.evaluate.verdicts import Line, Verdict, line
-from hwkit.harness.efficiency import Budget
+from hwkit.evaluate.verdicts import Line, Verdict, judge, line, of_many, told
+from hwkit.harness.efficiency import TERA, Budget
 from hwkit.protocols import Basis
 
 if TYPE_CHECKING:
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
     from hwkit.evaluate.spec import Spec
 
 NEEDED = (HASHRATE, POWER, EFFICIENCY)  # without them nothing passes
+FIGURES = {HASHRATE: "hashrate", POWER: "power", EFFICIENCY: "efficiency"}
+WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_TESTED, Verdict.PASS)
 OF_SHARES = ("claim gap", "hardware errors", "rejects", "duplicates", "availability")
 # Caveats that leave a figure open, and what would settle it.
 DOUBTED = {
@@ -44,6 +54,7 @@ OF_POWER = {
     "Implausible": ("readings that cannot be", "a look at wiring and scale"),
 }
 VOID = {"void", "unproven"}
+MORE = "a longer run"
 
 
 def lines_of(
@@ -61,47 +72,118 @@ def lines_of(
     limits = protocol.limits
     found = [Line("hashes", Verdict.FAIL, wrong)] if wrong else []
     if blocks:
-        found += _of_spec(spec, protocol, blocks[-1])
+        found += [_of_spec(name, spec, protocol, seen) for name in NEEDED]
     else:
         found += [untested(name, why) for name in NEEDED]
     fed = [each for each in long if each.basis is Basis.SHARES]
+    gone = lost(steps, long)
     if fed:
         found += [
-            claim_gap(fed[-1], limits.claim_gap),
+            claim_gap(fed, limits.claim_gap),
             hardware_errors(fed, limits.hardware_errors),
             *refused(fed, limits.rejects),
-            availability(fed, limits.availability),
+            gone or availability(fed, limits.availability, spec.hashrate_h_s),
         ]
-    elif any(each.basis is Basis.CLAIMED for each in long):
-        found += [untested(name, WATCHED) for name in OF_SHARES]
+    else:
+        watched = any(each.basis is Basis.CLAIMED for each in long)
+        found += [untested(name, WATCHED) for name in OF_SHARES if watched]
+        found += [gone] if gone else []
     found += [stability(long), temperature(long, limits.temperature_c, limits.temperature_u_c)]
-    return [*found, restarts(long, steps), *settings(seen, steps)]
+    return [*found, *firmware(seen), restarts(long, steps), *settings(seen, steps)]
 
 
-def _of_spec(spec: Spec, protocol: Protocol, block: Seen) -> list[Line]:
-    """Judge TH/s, W and J/TH, each as a line of its own."""
-    metered = (block.document.get("metered") or [{}])[0]
-    figures = {HASHRATE: "hashrate", POWER: "power", EFFICIENCY: "efficiency"}
-    outside = _outside(protocol.reference, block)
-    found = []
-    for name, of in figures.items():
-        figure, limit = block.figure(of), spec.limits[name]
-        if figure is None:
-            found.append(untested(name, "no meter (--meter)" if not metered else "not measured"))
-            continue
-        if block.basis is Basis.CLAIMED and name != POWER:
-            why = f"{figure} by its own word alone: nobody saw these hashes"
-            found.append(untested(name, why))
-            continue
-        said = (metered.get(of) or {}).get("budget") if name != HASHRATE else None
-        budget = said and Budget(said["terms"], said["below"], said["above"])
-        judged = line(name, figure, limit, block.time_s, budget)
-        doubt = outside or (None if name == HASHRATE else _of_the_meter(spec, block))
-        if doubt:
-            why, decides = f"{judged.why}; {doubt[0]}", doubt[1]
-            judged = replace(judged, verdict=Verdict.INCONCLUSIVE, why=why, decides=decides)
-        found.append(judged)
-    return found
+def _of_spec(name: str, spec: Spec, protocol: Protocol, seen: Sequence[Seen]) -> Line:
+    """Judge TH/s, W or J/TH wherever it was measured, and return the worst."""
+    soaks: dict[str, list[Seen]] = {}
+    for each in seen:
+        if each.kind == SOAK:
+            soaks.setdefault(each.step, []).append(each)
+    whole = [together(parts) for parts in soaks.values()]
+    blocks = [each for each in seen if each.kind == BLOCK]
+    parts = [each for each in seen if each.kind in {SOAK, POWER_CYCLE}]
+    deciding = [_decided(name, spec, protocol, each) for each in (*blocks, *whole)]
+    failed = [_failed(name, spec, protocol, each, len(parts)) for each in parts]
+    found = [each for each in (*deciding, *failed) if each is not None]
+    first, worst = found[0], min(found, key=_badness)
+    others = [f for each in (*blocks, *parts) if (f := each.figure(FIGURES[name]))]
+    if worst is not first or worst.figure is None or worst.limit is None:
+        return worst
+    least = max if worst.limit.most else min
+    at = least(others, key=lambda figure: figure.value)
+    if str(at) == str(worst.figure):
+        return worst
+    where = next(e.where for e in (*blocks, *parts) if e.figure(FIGURES[name]) == at)
+    tail = f", {worst.limit}"
+    return replace(worst, why=worst.why.replace(tail, f", worst in {where}: {at}{tail}", 1))
+
+
+def _badness(line: Line) -> tuple[int, float]:
+    """Order lines, the worst first; of those that fail, by how far."""
+    place, figure, limit = WORST_FIRST.index(line.verdict), line.figure, line.limit
+    if place or limit is None:
+        return place, 0.0
+    if figure is None:  # it delivered nothing
+        return place, -math.inf
+    return place, -figure.value if limit.most else figure.value
+
+
+def _decided(name: str, spec: Spec, protocol: Protocol, seen: Seen) -> Line | None:
+    """Judge a block, or a soak as a whole; None where a soak says nothing of it."""
+    figure, limit, block = seen.figure(FIGURES[name]), spec.limits[name], seen.kind == BLOCK
+    metered = (seen.document.get("metered") or [{}])[0]
+    if seen.basis is Basis.CLAIMED and name != POWER:
+        why = f"{figure} by its own word alone: nobody saw these hashes"
+        return untested(name, why) if block else None
+    if figure is None:
+        nothing = _for_nothing(seen, spec) if name == EFFICIENCY else None
+        why = "no meter (--meter)" if not seen.document.get("metered") else "not measured"
+        return nothing or (untested(name, why) if block else None)
+    said = (metered.get(FIGURES[name]) or {}).get("budget") if name != HASHRATE else None
+    budget = said and Budget(said["terms"], said["below"], said["above"])
+    judged = line(name, figure, limit, seen.time_s, budget)
+    if not block:
+        judged = replace(judged, why=f"{told(figure)} in {seen.step}, {limit}")
+    # What casts doubt on a soak clears nobody: the blocks have decided.
+    return (
+        _doubted(judged, spec, protocol, seen)
+        if block or judged.verdict is Verdict.FAIL
+        else judged
+    )
+
+
+def _failed(name: str, spec: Spec, protocol: Protocol, seen: Seen, parts: int) -> Line | None:
+    """Return that one of so many parts fails on its own; None where it does not."""
+    figure, limit = seen.figure(FIGURES[name]), spec.limits[name]
+    if figure is None or (seen.basis is Basis.CLAIMED and name != POWER):
+        return _for_nothing(seen, spec) if name == EFFICIENCY else None
+    if judge(of_many(figure, parts), limit) is not Verdict.FAIL:
+        return None
+    why = f"{told(figure)} in {seen.where}, {limit}"
+    return _doubted(Line(name, Verdict.FAIL, why, figure, limit), spec, protocol, seen)
+
+
+def _for_nothing(seen: Seen, spec: Spec) -> Line | None:
+    """Judge the joules of one that delivered nothing: of each hash, at least so many."""
+    power, rate = seen.figure("power"), seen.figure("hashrate")
+    if power is None or rate is None or rate.value or not rate.hi:
+        return None
+    least, limit = power.lo * TERA / rate.hi, spec.limits[EFFICIENCY]
+    verdict = Verdict.FAIL if least > limit.value else Verdict.INCONCLUSIVE
+    why = f"{power} in {seen.where} and not a share, {limit}"
+    return Line(EFFICIENCY, verdict, why, None, limit, None if least > limit.value else MORE)
+
+
+def _doubted(judged: Line, spec: Spec, protocol: Protocol, seen: Seen) -> Line:
+    """Leave a line open where something casts doubt on its figure."""
+    doubt = _outside(protocol.reference, seen)
+    if doubt is None and judged.name != HASHRATE:
+        doubt = _of_the_meter(spec, seen)
+    if doubt is None and seen.kind == POWER_CYCLE and judged.verdict is Verdict.FAIL:
+        doubt = "it may still have been tuning", "more time after a power cycle"
+    if doubt is None:
+        return judged
+    why, decides = f"{judged.why}; {doubt[0]}", doubt[1]
+    return replace(judged, verdict=Verdict.INCONCLUSIVE, why=why, decides=decides)
 
 
 def _of_the_meter(spec: Spec, block: Seen) -> tuple[str, str] | None:

@@ -1,7 +1,7 @@
 """From units to the model: mean, spread between units, tolerance interval, bad fraction.
 
-Units are taken to be drawn by chance and to spread normally. An error of the meter that all of them
-share is in none of their differences: it is kept apart, and widens the mean alone.
+Units are taken to be drawn by chance and to spread normally. An error of a meter is not in the
+differences of those units that share it: as far as they do it is kept apart, and widens the mean.
 """
 
 from __future__ import annotations
@@ -65,24 +65,44 @@ def spread(units: Sequence[Unit], unit: str) -> Spread:
     n = len(units)
     values = [each.value for each in units]
     mean = fmean(values)
-    one_meter = n > 1 and len({each.instrument for each in units} - {None}) == 1
-    shared = max(each.meter for each in units) if one_meter or n == 1 else 0.0
-    own = [each.own if one_meter else math.hypot(each.own, each.meter) for each in units]
     if n == 1:
-        U = 2 * math.hypot(units[0].own, shared)  # noqa: N806
-        return Spread(Figure(mean, mean - U, mean + U, unit), None, None, 2 * shared, 1)
+        U = 2 * math.hypot(units[0].own, units[0].meter)  # noqa: N806
+        return Spread(Figure(mean, mean - U, mean + U, unit), None, None, 2 * units[0].meter, 1)
+    groups = _groups(units)
+    shared, apart = _meters(groups)
+    own = math.sqrt(fmean(each.own**2 for each in units))
     s = stdev(values)
     # What measuring adds is known, even where the units happen to agree by chance.
-    u_mean = max(s, math.sqrt(fmean(u * u for u in own))) / math.sqrt(n)
+    u_mean = max(s, math.hypot(own, apart)) / math.sqrt(n)
     U = math.hypot(student_t(n - 1) * u_mean, 2 * shared)  # noqa: N806
     k = tolerance_factor(n)
     return Spread(
         Figure(mean, mean - U, mean + U, unit),
-        _between(s, own, n, unit),
+        _between(s, own, apart, groups, unit),
         Figure(mean, mean - k * s, mean + k * s, unit),
         2 * shared,
         n,
     )
+
+
+def _groups(units: Sequence[Unit]) -> list[list[Unit]]:
+    """Return units by the instrument that saw them."""
+    groups: dict[str, list[Unit]] = {}
+    for number, each in enumerate(units):
+        groups.setdefault(each.instrument or f"of unit {number} alone", []).append(each)
+    return list(groups.values())
+
+
+def _meters(groups: Sequence[Sequence[Unit]]) -> tuple[float, float]:
+    """Return which part of the meters' u no difference between units shows, and which they show.
+
+    Of variance, in the mean: a meter's part is that of the pairs of units which it saw both of.
+    """
+    n = sum(map(len, groups))
+    sizes = [(len(some), max(each.meter for each in some) ** 2) for some in groups]
+    shared = sum(size * (size - 1) * square for size, square in sizes) / (n * (n - 1))
+    shown = sum(size * (n - size) * square for size, square in sizes) / (n * (n - 1))
+    return math.sqrt(shared), math.sqrt(shown)
 
 
 def next_unit(found: Spread) -> Figure:
@@ -136,18 +156,27 @@ def sample_size(at_most: float, lot: int | None, confidence: float = CONFIDENCE)
     return lo
 
 
-def _between(s: float, own: Sequence[float], n: int, unit: str) -> Figure:
-    """Return the standard deviation between units: chi-squared, what measuring added taken off."""
-    added = fmean(u * u for u in own)
-    freedom = n - 1
+def _between(
+    s: float, own: float, apart: float, groups: Sequence[Sequence[Unit]], unit: str
+) -> Figure:
+    """Return the standard deviation between units: chi-squared, what measuring added taken off.
+
+    Where meters saw several units each, it is that within their groups: two meters differ by one
+    draw, of which no expectation can be taken off.
+    """
+    n = sum(map(len, groups))
+    freedom, ss, added = n - 1, (n - 1) * s * s, own * own + apart * apart
+    if apart and n - len(groups) >= freedom / 2:
+        of_all = [[each.value for each in some] for some in groups]
+        freedom, added = n - len(groups), own * own
+        ss = sum((value - fmean(some)) ** 2 for some in of_all for value in some)
     tail = (1 - CONFIDENCE) / 2
     low, high = (2 * gamma_quantile(p, freedom / 2) for p in (tail, 1 - tail))
 
     def without(variance: float) -> float:
         return math.sqrt(max(variance - added, 0.0))
 
-    ss = freedom * s * s
-    return Figure(without(s * s), without(ss / high), without(ss / low), unit)
+    return Figure(without(ss / freedom), without(ss / high), without(ss / low), unit)
 
 
 def _hypergeometric_below(bad: int, lot: int, of_lot: int, sampled: int) -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from itertools import combinations
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from hwkit.evaluate.protocol import POWER_CYCLE, SET
-from hwkit.evaluate.verdicts import Limit, Line, Verdict, counted, judge, line
+from hwkit.evaluate.protocol import BLOCK, POWER_CYCLE, SET, SOAK
+from hwkit.evaluate.verdicts import Limit, Line, Verdict, counted, judge, line, of_many
 from hwkit.harness.chance import UNLIKELY
 from hwkit.harness.efficiency import HASHES_PER_DIFFICULTY
 from hwkit.protocols import Basis
@@ -19,21 +22,31 @@ if TYPE_CHECKING:
 
 UNSTEADY = {"NotSteady", "Throttled", "Flatline", "Dispersed"}
 FIGURES = ("hashrate", "power", "efficiency")
+APART = 0.02  # of the rate: two parts nearer to each other are of one miner
 WATCHED = "it was only watched: no share was seen"
 
 
-def claim_gap(seen: Seen, most: float) -> Line:
-    """Judge what it claims over what it delivers."""
-    figure = seen.figure("claim_gap")
+def claim_gap(fed: Sequence[Seen], most: float) -> Line:
+    """Judge what it claims over what it delivers: where that is known best, and where it fails."""
     limit = Limit(most, "", most=True, source="protocol")
-    if figure is None:
-        return untested("claim gap", "it claims no rate, or delivered nothing")
+    for each in fed:
+        for caveat in each.document["caveats"]:
+            if caveat["caveat"] == "NothingDelivered":
+                why = f"{caveat['finding']} in {each.where}"
+                return Line("claim gap", Verdict.FAIL, why, limit=limit)
+    known = [(gap, each) for each in fed if (gap := each.figure("claim_gap"))]
+    if not known:
+        return untested("claim gap", "it claims no rate")
+    figure, seen = max(known, key=lambda each: each[0].value)
+    if judge(of_many(figure, len(known)), limit) is not Verdict.FAIL:
+        figure, seen = min(known, key=lambda each: each[0].U)
     verdict = judge(figure, limit)
     decides = None
     if verdict is Verdict.INCONCLUSIVE:
         rate = Figure(1 + figure.value, 1 + figure.lo, 1 + figure.hi, "")
         decides = line("", rate, replace(limit, value=1 + most), seen.time_s).decides
     why = f"claims {100 * figure.value:+.1f} % ({100 * figure.lo:+.1f} to {100 * figure.hi:+.1f} %)"
+    why += f" in {seen.where}" if len(known) > 1 else ""
     return Line("claim gap", verdict, f"{why}, {limit}", figure, limit, decides)
 
 
@@ -71,32 +84,60 @@ def refused(fed: Sequence[Seen], most: float) -> list[Line]:
     return [counted("rejects", count, came, limit, measured_s=time_s, what="shares"), again]
 
 
-def availability(fed: Sequence[Seen], least: float) -> Line:
-    """Judge the time that it delivered in."""
+def availability(fed: Sequence[Seen], least: float, due_h_s: float) -> Line:
+    """Judge the time that it delivered in; of a part without a share, against the rate due."""
     time_s = sum(each.time_s for each in fed)
-    gaps = [each.told.get("gaps") for each in fed]
-    known = [each for each in gaps if each]
-    if len(known) < len(gaps):
-        return untested("availability", "no share came")
-    silent = sum(each["silent_s"] for each in known) / time_s
+    known = [gaps for each in fed if (gaps := each.told.get("gaps"))]
+    without = [each for each in fed if not each.told.get("gaps")]
+    dead = [each for each in without if _due(each, due_h_s) > -math.log(UNLIKELY)]
+    silent = sum(each["silent_s"] for each in known) + sum(each.time_s for each in dead)
     # What is shorter than the longest gap that chance makes cannot be told from chance.
     unseen = max((each["longest_s"] for each in known if not each["silent_s"]), default=0.0)
-    figure = Figure(1 - silent, max(1 - silent - unseen / time_s, 0.0), 1 - silent, "")
+    unseen += sum(each.time_s for each in without) - sum(each.time_s for each in dead)
+    part = silent / time_s
+    figure = Figure(1 - part, max(1 - part - unseen / time_s, 0.0), 1 - part, "")
     limit = Limit(least, "", most=False, source="protocol")
     verdict = judge(figure, limit)
     said = f"{100 * figure.value:.4g} % of {time_s:,.0f} s (at least {100 * figure.lo:.4g} %)"
+    if dead:
+        said += f", nothing in {', '.join(each.where for each in dead)}"
     decides = "a longer soak" if verdict is Verdict.INCONCLUSIVE else None
     return Line("availability", verdict, f"{said}, {limit}", figure, limit, decides)
 
 
+def _due(seen: Seen, due_h_s: float) -> float:
+    """Return how many shares it should have brought; without a job that is not known to be few."""
+    work = float((seen.told.get("work") or {}).get("largest", 0.0))
+    return due_h_s * seen.time_s / work if work else math.inf
+
+
+def lost(steps: Sequence[dict[str, Any]], long: Sequence[Seen]) -> Line | None:
+    """Judge a device that worked, and failed in a later step; None where none did."""
+    gone = [step for step in steps if step.get("lost") and step["kind"] in {BLOCK, SOAK}]
+    if not gone or not long:
+        return None
+    return Line("availability", Verdict.FAIL, f"it was lost in {gone[0]['name']}: {gone[0]['why']}")
+
+
+def firmware(seen: Sequence[Seen]) -> list[Line]:
+    """Tell of a firmware that became another: figures of two are of no device that is sold."""
+    names = list(dict.fromkeys(each.firmware for each in seen if each.firmware))
+    if len(names) < 2:
+        return []
+    first = next(each.where for each in seen if each.firmware == names[1])
+    why = f"{' became '.join(names)}, from {first} on"
+    decides = "an evaluation with one firmware"
+    return [Line("firmware", Verdict.INCONCLUSIVE, why, decides=decides)]
+
+
 def stability(long: Sequence[Seen]) -> Line:
-    """Hold what the dispersion test and its fellows found against chance."""
+    """Hold what the dispersion test and its fellows found against chance, parts against others."""
     if not long:
         return untested("stability", "nothing was measured")
     caveats = [c for each in long for c in each.document["caveats"] if c["caveat"] in UNSTEADY]
-    if caveats:
-        said = "; ".join(sorted({f"{c['caveat']}: {c['finding']}" for c in caveats}))
-        return Line("stability", Verdict.FAIL, said)
+    said = sorted({f"{c['caveat']}: {c['finding']}" for c in caveats})
+    if said := said + _apart(long):
+        return Line("stability", Verdict.FAIL, "; ".join(said))
     if any(c["caveat"] == "NotSettled" for each in long for c in each.document["caveats"]):
         why = "power or temperature had not settled when the longest warm-up ended"
         return Line("stability", Verdict.INCONCLUSIVE, why, decides="a longer warm-up")
@@ -105,6 +146,23 @@ def stability(long: Sequence[Seen]) -> Line:
     if any(each.basis is Basis.CLAIMED for each in long):
         return untested("stability", WATCHED)
     return _dispersion(long)
+
+
+def _apart(long: Sequence[Seen]) -> list[str]:
+    """Say which two parts differ most in their rates, where it is by more than chance."""
+    rates = [(each.figure("hashrate"), each.where) for each in long]
+    known = [(rate, where) for rate, where in rates if rate and rate.value]
+    pairs = list(combinations(known, 2))
+    found = []
+    for (a, here), (b, there) in pairs:
+        slower, faster = sorted((a, b), key=lambda each: each.value)
+        low, high = math.log(slower.hi / slower.value), math.log(faster.value / faster.lo)
+        gap = math.log(faster.value / slower.value)
+        u = math.hypot(low, high) / NormalDist().inv_cdf(0.975)
+        far = NormalDist().inv_cdf(1 - UNLIKELY / 2 / len(pairs))
+        if gap > max(APART, far * u):
+            found.append((gap, f"{a} in {here}, {b} in {there}"))
+    return [max(found)[1]] if found else []
 
 
 def _dispersion(long: Sequence[Seen]) -> Line:

@@ -6,6 +6,7 @@ before until they are as they were: `hwkit asic restore` puts them back after a 
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import socket
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 DEADLINE_S = 60.0  # of a program that switches
 SHOWN = 200  # characters of its complaint
 REACH_S = 3.0
+LAST_PORT = 65535
 EXEC, NATIVE, RESTORE = "exec", "native", "restore"
 
 
@@ -168,6 +170,14 @@ class Person:
         self.ask(f"set {self.what} to {word!r}, then press Enter")
 
 
+def place_of(text: str) -> tuple[str, int]:
+    """Read HOST:PORT, an IPv6 address in brackets. Raises PlanError."""
+    found = re.fullmatch(r"([^\s:\[\]/]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", text)
+    if not found or not 0 < int(found[2]) <= LAST_PORT:
+        raise PlanError(f"--internet {text!r}: it is HOST:PORT, [IPv6]:PORT, or none")
+    return found[1].strip("[]"), int(found[2])
+
+
 def internet(place: str | None) -> dict[str, Any]:
     """Say whether this network reaches HOST:PORT: some firmware stops without its fee pool.
 
@@ -175,11 +185,8 @@ def internet(place: str | None) -> dict[str, Any]:
     """
     if place is None:
         return {"asked": None, "reachable": None}
-    host, _, port = place.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise PlanError(f"{place!r} is no HOST:PORT")
     try:
-        socket.create_connection((host, int(port)), REACH_S).close()
+        socket.create_connection(place_of(place), REACH_S).close()
     except OSError:
         return {"asked": place, "reachable": False}
     return {"asked": place, "reachable": True}

@@ -143,7 +143,7 @@ class Protocol:
 
 def _step(said: Any, where: str) -> Step:  # noqa: ANN401 - whatever TOML has there
     kind = said.get("kind") if isinstance(said, dict) else None
-    if kind not in WORDS:
+    if not isinstance(kind, str) or kind not in WORDS:
         raise PlanError(f"{where}: kind is one of {', '.join(WORDS)}, not {kind!r}")
     _only(said, WORDS[kind] | {"kind", "name"}, where)
     given: dict[str, Any] = {"kind": kind, "name": str(said.get("name", kind))}

@@ -7,7 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hwkit.errors import DeviceFault, NotPermitted, Unavailable, WrongHash
+from hwkit.errors import DeviceFault, NotPermitted, PlanError, Unavailable, WrongHash
+from hwkit.evaluate.identity import recognise
 from hwkit.evaluate.protocol import BLOCK, MODES, POWER_CYCLE, SOAK, SWEEP, Step
 from hwkit.evaluate.seen import Seen
 from hwkit.harness.plan import Plan, duration
@@ -16,7 +17,7 @@ from hwkit.units import plain
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from hwkit.evaluate.outside import Native, Outlet, Person, Switch
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 WAITING, DONE, NOT_TESTED = "waiting", "done", "not-tested"
 BACK = 0.9  # of its rate: it is back
 BACK_SHARES = 100  # that say so: their rate is known to 10 %
-IDENTITY = ("firmware", "mode", "frequency_mhz", "power_target_w")  # what a restart is to keep
+KEPT = ("firmware", "mode", "frequency_mhz", "power_target_w")  # what a restart is to keep
 
 
 class Interrupted(Exception):
@@ -53,10 +54,14 @@ class Runner:
     outlet: Outlet | Switch | Person | None = None
     setter: Native | Switch | Person | None = None
     challenge: str | None = None
+    identify: Callable[[], dict[str, str]] = dict  # ask the device what it is
     settings: dict[str, str] = field(default_factory=dict)  # as it told them last
 
     def take(self, steps: list[Step]) -> None:
-        """Take all steps that are not done. Raises Interrupted; WrongHash, noted before."""
+        """Take all steps that are not done.
+
+        Raises Interrupted; WrongHash, noted before; PlanError where another machine answers.
+        """
         told = {each["name"]: each for each in self.state.document["steps"]}
         todo = [step for step in steps if told[step.name]["state"] == WAITING]
         self.put_back()
@@ -136,10 +141,13 @@ class Runner:
             entry = self._measure(step, told, step.time, None, raises=False)
             back_s = _back_s(entry, on, self._usual_h_s(entry))
             after = {name: value for name, value in self.settings.items() if name in before}
-            changed = ", ".join(n for n in after if n in IDENTITY and after[n] != before[n])
+            changed = ", ".join(n for n in after if n in KEPT and after[n] != before[n])
             if back_s is not None and back_s > step.within:
                 back_s = None
-            cycles.append({"back_s": back_s, "changed": changed, "why": entry.why})
+            cycle = {"back_s": back_s, "changed": changed, "why": entry.why}
+            if back_s is not None:
+                cycle |= {"record": told["records"][-1], "back_ns": on + round(back_s * 1e9)}
+            cycles.append(cycle)
             self.state.save()
 
     def _settings(self, step: Step, told: dict[str, Any]) -> None:
@@ -192,6 +200,7 @@ class Runner:
         with self.follow(session) as tick:
             [entry] = session.run(tick)
         self._remember(entry)
+        self._recognise(told)
         if self.stop.is_set():
             raise Interrupted
         if entry.state == "unproven":
@@ -199,8 +208,19 @@ class Runner:
         if isinstance(entry.error, WrongHash):
             raise entry.error
         if entry.error is not None and raises:
+            told["lost"] = isinstance(entry.error, DeviceFault)
             raise DeviceFault(str(entry.error))
         return entry
+
+    def _recognise(self, told: dict[str, Any]) -> None:
+        """See that it was the machine that was begun with: what another one did is not kept."""
+        document = self.state.document
+        try:
+            recognise(document.setdefault("identity", {}), self.identify(), document["address"])
+        except PlanError:
+            told["records"].pop()
+            self.state.save()
+            raise
 
     def _pending(self, name: str, word: str) -> None:
         self.state.document["pending"][name] = word
@@ -208,7 +228,7 @@ class Runner:
 
     def _remember(self, entry: Entry) -> None:
         for probe in entry.probes:
-            if probe.name in IDENTITY:
+            if probe.name in KEPT:
                 told = " ".join(probe.words) if probe.value is None else f"{probe.value:g}"
                 self.settings[probe.name] = told
 
@@ -243,13 +263,16 @@ class _Noting:
         return run
 
 
-def seen_of(state: State, records: Store) -> list[Seen]:
-    """Return the evidence: all records that an evaluation names."""
-    return [
-        Seen.of(step["kind"], records.get(name))
-        for step in state.document["steps"]
-        for name in step["records"]
-    ]
+def seen_of(steps: Sequence[dict[str, Any]], records: Store) -> list[Seen]:
+    """Return the evidence: all records that an evaluation's steps name."""
+    found = []
+    for step in steps:
+        back = {each.get("record"): each.get("back_ns") for each in step.get("cycles", [])}
+        for number, name in enumerate(step["records"], 1):
+            part = number if len(step["records"]) > 1 else None
+            record = records.get(name)
+            found.append(Seen.of(step["kind"], record, step["name"], part, back.get(name)))
+    return found
 
 
 def ordered(steps: tuple[Step, ...], by_hand: set[str]) -> list[Step]:

@@ -109,8 +109,8 @@ class Record:
         return {**self.document, "digest": self.digest}
 
 
-def summary_of(document: dict[str, Any], chunks: dict[str, list[Chunk]]) -> Summary:
-    """Compute the figures of a run from its rows, sealed or not."""
+def summary_of(document: dict[str, Any], chunks: dict[str, list[Chunk]], since: int = 0) -> Summary:
+    """Compute the figures of a run from its rows, sealed or not: of windows opened `since` then."""
 
     def read(kind: str) -> list[Any]:
         return [
@@ -125,9 +125,9 @@ def summary_of(document: dict[str, Any], chunks: dict[str, list[Chunk]]) -> Summ
     specs = map(spec_from_json, document.get("meters", []))
     delivered = None
     if document["device"]["basis"] != Basis.COUNTED:
-        delivered = _delivered(job, windows, chunks)
+        delivered = _delivered(job, windows, chunks, since)
     return summarise(
-        windows,
+        [window for window in windows if window.opened >= since],
         read("audits"),
         job.target,
         probes=read("probes"),
@@ -137,7 +137,9 @@ def summary_of(document: dict[str, Any], chunks: dict[str, list[Chunk]]) -> Summ
     )
 
 
-def _delivered(job: Job, windows: list[Window], chunks: dict[str, list[Chunk]]) -> Delivered:
+def _delivered(
+    job: Job, windows: list[Window], chunks: dict[str, list[Chunk]], since: int
+) -> Delivered:
     """Return what a miner has shown and told, from its rows; there may be millions."""
 
     def each(kind: str) -> Iterator[Any]:
@@ -151,7 +153,8 @@ def _delivered(job: Job, windows: list[Window], chunks: dict[str, list[Chunk]]) 
     number, some = next(by_window, (len(windows), iter(())))
     for place, window in enumerate(windows):
         shares: Iterable[CreditedShare] = some if number == place else ()
-        found.close(window, ((credited.at, credited.share) for credited in shares))
+        if window.opened >= since:
+            found.close(window, ((credited.at, credited.share) for credited in shares))
         if number == place:
             number, some = next(by_window, (len(windows), iter(())))
     return found

@@ -6,6 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hwkit.errors import PlanError, RecordError
+from hwkit.evaluate import identity
+from hwkit.evaluate import verdicts as judged
+from hwkit.evaluate.lines import NEEDED
 from hwkit.evaluate.protocol import BLOCK, SOAK
 from hwkit.records.record import canonical, sha256
 from hwkit.records.rows import read_json
@@ -104,7 +107,15 @@ def read_evaluation(text: str, where: str, record: Record) -> dict[str, Any]:
 
 
 def verdict_of(document: dict[str, Any]) -> Verdict:
-    """Return its verdict: lines as they were judged, and what was left out, by name."""
+    """Return its verdict: lines as they were judged, and what was left out, by name.
+
+    Raises RecordError for one that does not follow from its lines.
+    """
+    lines = [
+        judged.Line(each["name"], judged.Verdict(each["verdict"]), "") for each in document["lines"]
+    ]
+    if judged.overall(lines, NEEDED) != document["verdict"]:
+        raise RecordError(f"its verdict, {document['verdict']}, does not follow from its lines")
     unit = "This unit, not this model"
     said = [f"{unit}: {document['address']} as {document['spec']['model']}"]
     if skipped := document.get("not_tested"):
@@ -117,6 +128,10 @@ def verdict_of(document: dict[str, Any]) -> Verdict:
 
 
 def _around(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if known := document.get("identity"):
+        yield "it says it is", ", ".join(f"{name} {value}" for name, value in known.items())
+    if nobody_knows := identity.unknown(document):
+        yield "one machine?", nobody_knows
     net = document["internet"]
     if net["asked"]:
         yield "network", f"{'reached' if net['reachable'] else 'did not reach'} {net['asked']}"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +11,13 @@ from click.testing import CliRunner
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
+from simulated import simulated
 
-from hwkit.cli import cli
+from hwkit.cli import cli, evaluate
 from hwkit.economics.catalogue import Nameplate
 from hwkit.errors import DeviceFault, NoDevice, NotPermitted, PlanError, RecordError
 from hwkit.evaluate import schedule, state
+from hwkit.evaluate.identity import asked, recognise
 from hwkit.evaluate.lines import lines_of
 from hwkit.evaluate.outside import Person, Switch, internet
 from hwkit.evaluate.protocol import NAMES, Protocol, Step
@@ -30,12 +33,15 @@ from hwkit.evaluate.verdicts import (
     decided_by,
     judge,
     line,
+    of_many,
     overall,
     zones,
 )
 from hwkit.harness.efficiency import SHARES, Budget
 from hwkit.harness.energy import METER_CLASS
 from hwkit.harness.plan import seconds
+from hwkit.harness.statistics import garwood_interval
+from hwkit.hashers.asic.restore import pending
 from hwkit.protocols import Basis
 from hwkit.units import Figure
 
@@ -184,6 +190,7 @@ def test_our_protocols_are_read_and_written(name):
         ("", "no [[step]]"),
         ('[[step]]\nkind = "soak"\n', "no step is a block"),
         ('[[step]]\nkind = "spin"\n', "kind is one of block"),
+        ('[[step]]\nkind = ["a"]\n', "not ['a']"),
         (BLOCK + "times = 3\n", "'times' is not known"),
         (BLOCK + 'time = "soon"\n', "'soon' is no duration"),
         (BLOCK + "time = 30\n", "30 is none"),
@@ -282,6 +289,184 @@ def test_a_good_miner_has_no_line_against_it():
 )
 def test_each_fault_fails_on_its_own_line(changes, name):
     assert name in {n for n, each in judged(seen(**changes)).items() if each.verdict == "FAIL"}
+
+
+def of_shares(rate, time_s=600.0, work=1e10):
+    """Return what differs of a run that hashed at this rate; its interval is its shares'."""
+    n = round(rate * time_s / work)
+    found = garwood_interval(n * work, n * work * work, work)
+    lo, hi = (found.lo or 0.0) / time_s, found.hi / time_s
+    told = {"shares": n, "work": {"hashes": n * work, "squares": n * work**2, "largest": work}}
+    power = Budget({}, 0.01, 0.01).figure(3000.0, "W").to_json()
+    made = {"power": power, "hashrate": Figure(n * work / time_s, lo, hi, "H/s").to_json()}
+    if n:
+        value = 3000.0 * time_s / (n * work) * 1e12
+        made["efficiency"] = Figure(value, value * 0.97, value * 1.03, "J/TH").to_json()
+    gaps = seen().told["gaps"] if n else None
+    dispersed = seen().told["dispersion"] if n else None
+    delivered = seen().told | told | {"gaps": gaps, "dispersion": dispersed}
+    return {"figures": made, "counts": {"wall_ns": time_s * 1e9}, "delivered": delivered}
+
+
+def part(number, rate, **changes):
+    """Return a part of a soak."""
+    time_s = changes.pop("time_s", 600.0)
+    made = seen("soak", **of_shares(rate, time_s) | changes)
+    return replace(made, step="soak", part=number)
+
+
+def test_a_miner_that_dies_in_the_soak_fails():
+    """Its block was good; a part without a share has no gaps, no gap of claims and no J/TH."""
+    found = judged(seen(), part(1, 100e12), part(2, 0.0))
+    for name in ("availability", "hashrate", "J/TH"):
+        assert found[name].verdict is Verdict.FAIL, name
+        assert "soak 2" in found[name].why
+    assert judged(seen(), part(1, 100e12))["availability"].verdict is Verdict.PASS
+
+
+def test_a_claim_against_no_delivery_fails():
+    nothing = {"caveat": "NothingDelivered", "finding": "claims 100 TH/s, no share in 600 s"}
+    found = judged(seen(), part(1, 0.0, caveats=[nothing]))
+    assert found["claim gap"].verdict is Verdict.FAIL
+    assert "claims 100 TH/s" in found["claim gap"].why
+
+
+def test_a_part_too_short_for_a_share_decides_nothing():
+    """97 TH/s are 9,700 shares a second here: in 0.2 ms 1.9, of which often none comes."""
+    found = judged(seen(), part(1, 0.0, time_s=0.0002))
+    assert found["availability"].verdict is Verdict.PASS
+    assert "hashrate" not in {n for n, each in found.items() if each.verdict is Verdict.FAIL}
+
+
+@pytest.mark.parametrize("fed", [True, False])
+def test_a_device_that_is_lost_on_the_way_fails(fed):
+    step = {"kind": "soak", "name": "soak", "state": "not-tested", "why": "it failed: gone"}
+    basis = {} if fed else {"device": {"basis": "counted"}}
+    found = judged(seen(**basis), steps=[step | {"lost": True}])
+    assert found["availability"].verdict is Verdict.FAIL
+    assert "it was lost in soak: it failed: gone" in found["availability"].why
+    kept = judged(seen(**basis), steps=[step | {"lost": False}])
+    assert "availability" not in kept or kept["availability"].verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("slow", [1, 2, 3])
+def test_a_miner_that_cheats_between_the_blocks_fails(slow):
+    rates = {1: 100e12, 2: 100e12, 3: 100e12} | {slow: 60e12}
+    found = judged(seen(), *(part(n, rate) for n, rate in rates.items()))
+    for name in ("hashrate", "J/TH", "stability"):
+        assert found[name].verdict is Verdict.FAIL, name
+        assert f"soak {slow}" in found[name].why
+
+
+def test_every_block_counts_and_not_the_last_alone():
+    slow = seen(figures=figures(rate=90e12))
+    assert judged(slow, seen())["hashrate"].verdict is Verdict.FAIL
+    assert judged(seen(), slow)["hashrate"].verdict is Verdict.FAIL
+
+
+def test_a_soak_as_a_whole_fails_where_no_part_does():
+    """2 % below the limit: U of 2,478 shares, as of each part, is 4 %, of all 24 parts 0.8 %."""
+    parts = [part(n, 0.0, **of_shares(95e12, work=2.3e13)) for n in range(1, 25)]
+    assert judged(seen(), parts[0])["hashrate"].verdict is Verdict.INCONCLUSIVE
+    assert judged(seen(), *parts)["hashrate"].verdict is Verdict.FAIL
+
+
+def test_after_a_power_cycle_it_may_still_tune():
+    cycled = replace(seen("power-cycle", **of_shares(60e12)), step="cold start")
+    found = judged(seen(), cycled)
+    assert found["hashrate"].verdict is Verdict.INCONCLUSIVE
+    assert "in cold start" in found["hashrate"].why
+    assert found["hashrate"].decides == "more time after a power cycle"
+    assert judged(seen(), replace(cycled, document=seen().document))["hashrate"].verdict == "PASS"
+
+
+def test_a_part_that_passes_is_named_where_it_is_the_worst():
+    found = judged(seen(), part(1, 99e12), part(2, 100e12))
+    assert found["hashrate"].verdict is Verdict.PASS
+    assert "worst in soak 1: 99" in found["hashrate"].why
+    hot = seen(conditions={"inlet_c": 41.0})
+    found = judged(hot, part(1, 99e12), reference={"inlet_c": [5, 35]})
+    assert found["hashrate"].verdict is Verdict.INCONCLUSIVE
+    assert "worst in soak 1: 99" in found["hashrate"].why
+    assert found["hashrate"].why.endswith("inlet_c 41 is outside of 5 to 35")
+
+
+def test_many_parts_of_a_good_miner_fail_no_oftener_than_one():
+    """1,000 days of a miner at its limit, in 24 parts each: one in forty may fail by chance."""
+    draw = random.Random(7)
+    limit = Limit(97e12, "H/s", most=False, source="")
+    days = 0
+    for _ in range(1000):
+        rates = [draw.gauss(97e12, 1e12) for _ in range(24)]
+        some = [Figure(r, r - 1.96e12, r + 1.96e12, "H/s") for r in rates]
+        days += any(judge(of_many(each, 24), limit) is Verdict.FAIL for each in some)
+        assert of_many(some[0], 1).lo == pytest.approx(some[0].lo)
+    assert 5 <= days <= 50  # 25 are due, 4 standard deviations
+
+
+def test_another_firmware_is_a_line():
+    found = judged(replace(seen(), firmware="1.0"), replace(part(1, 100e12), firmware="2.0"))
+    assert found["firmware"].verdict is Verdict.INCONCLUSIVE
+    assert "1.0 became 2.0, from soak 1 on" in found["firmware"].why
+    same = judged(replace(seen(), firmware="1.0"), replace(part(1, 100e12), firmware="1.0"))
+    assert "firmware" not in same
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "refused"),
+    [
+        ({"serial": "A1"}, {"serial": "A2"}, True),
+        ({"mac": "02:00:00:00:00:01"}, {"mac": "020000000001"}, False),
+        ({"mac": "02:00:00:00:00:01"}, {"mac": "02:00:00:00:00:02"}, True),
+        ({"model": "S21"}, {"model": "S19"}, True),
+        ({"serial": "A1", "model": "S21"}, {"serial": "a1", "model": "Antminer S21"}, False),
+        ({"serial": "A1", "model": "S21"}, {"model": "S19"}, True),
+        ({"serial": "A1"}, {}, False),
+        ({}, {"serial": "A1"}, False),
+    ],
+)
+def test_another_machine_is_refused(before, now, refused):
+    known = dict(before)
+    if refused:
+        with pytest.raises(PlanError, match="another machine answers"):
+            recognise(known, now, "asic:h")
+        assert known == before
+    else:
+        recognise(known, now, "asic:h")
+        assert known == now | before
+
+
+def test_it_is_not_gone_on_with_on_another_machine(path, tmp_path):
+    protocol = tmp_path / "protocol.toml"
+    protocol.write_text(BLOCK)
+    with simulated("luxos") as miner:
+        address = f"asic:127.0.0.1:{miner.api_port}"
+        words = ["evaluate", address, "--spec", "S21 XP (270 TH)", "--store", str(path)]
+        told = asked(address)
+        assert {"serial", "mac", "make", "model"} <= set(told)
+        made = evaluate.command.make_context("evaluate", [*words[1:], "--protocol", str(protocol)])
+        document = evaluate._document(made.params)
+        state.begun(str(path), document | {"identity": told | {"serial": "ANOTHER"}}).save()
+        done = CliRunner().invoke(cli, ["evaluate", "--resume", "last", "--store", str(path)])
+        assert isinstance(done.exception, PlanError)
+        said = str(done.exception)
+        assert "another machine answers (serial 'ANOTHER' before, 'SIMULATED0001' now)" in said
+        assert not pending()
+    assert asked("cpu:auto") == {}
+    assert asked("asic:127.0.0.1:1") == {}
+
+
+def test_what_another_machine_did_is_not_kept(kept):
+    kept.document["identity"] = {"serial": "A1"}
+    told = {"records": ["first", "second"]}
+    nothing: Any = None
+    runner = Runner(kept, nothing, nothing, nothing, nothing, nothing, (), nothing, print)
+    runner.identify = lambda: {"serial": "A1"}
+    runner._recognise(told)
+    runner.identify = lambda: {"serial": "B2"}
+    with pytest.raises(PlanError, match="'A1' before, 'B2' now"):
+        runner._recognise(told)
+    assert told["records"] == ["first"]
 
 
 def test_within_both_tolerances_joules_alone_fail():
@@ -436,6 +621,12 @@ def test_the_internet_is_asked_for_only_when_told(peer):
         (["cpu:reference", "--spec", "no such thing"], "no model"),
         (["cpu:reference", "--spec", "S21 XP", "--protocol", "fast"], "no protocol 'fast'"),
         (["cpu:reference", "--spec", "S21 XP", "--efficiency", "-1"], "above 0"),
+        (["cpu:reference", "--spec", "S21 XP", "--efficiency", "inf"], "is finite"),
+        (["cpu:reference", "--spec", "S21 XP", "--efficiency", "nan"], "is finite"),
+        *(
+            (["cpu:reference", "--spec", "S21 XP", "--plan", "--internet", place], "is HOST:PORT")
+            for place in ("x", ":::99999", "h:0", "h:65536", "a b:1", "http://h:1", "[h]:1", ":1")
+        ),
         (["--resume", "last"], "no evaluation 'last'"),
         (["x", "--resume", "last"], "give neither address"),
         (["cpu:reference", "--spec", "S21 XP", "--person"], "no terminal to ask at"),
@@ -480,9 +671,10 @@ def test_an_outlet_that_fails_leaves_it_pending_and_says_so(kept):
 
 
 def test_the_plan_touches_nothing(path):
-    words = ["asic:192.0.2.1", "--spec", "S21 XP (270 TH)", "--plan", "--json"]
+    words = ["asic:192.0.2.1", "--spec", "s21 xp 270", "--plan", "--json"]
     done = CliRunner().invoke(cli, ["evaluate", *words, "--store", str(path)])
     assert done.exit_code == 0, done.stderr
+    assert "--spec 's21 xp 270' is taken as Antminer S21 XP (270 TH)" in done.stderr
     assert json.loads(done.stdout)["spec"]["power_w"] > 1000
     assert "NOT_TESTED, it needs --outlet ADDRESS" in done.stderr
     assert not path.exists()

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from itertools import cycle
 from statistics import fmean
 from types import SimpleNamespace
 from typing import Any
@@ -29,15 +30,16 @@ from hwkit.evaluate.units import Named, machine_of
 from hwkit.units import Figure
 
 
-def coverage(lots, units, draw, *, between=0.02, own=0.005, meter=0.006):
+def coverage(lots, units, draw, *, between=0.02, own=0.005, meter=0.006, meters="A"):
     """Return how often mean, spread and tolerance interval of simulated lots hold the truth."""
     mean_held = spread_held = content_held = 0
     normal = stats.norm(1.0, between)
     for _ in range(lots):
-        shared = draw.uniform(-meter, meter) * math.sqrt(3)
+        errors = {name: draw.uniform(-meter, meter) * math.sqrt(3) for name in meters}
+        shared = errors[meters[0]]
         some = [
-            Unit(draw.gauss(1.0, between) + shared + draw.gauss(0, own), own, meter, "one")
-            for _ in range(units)
+            Unit(draw.gauss(1.0, between) + errors[name] + draw.gauss(0, own), own, meter, name)
+            for name, _ in zip(cycle(meters), range(units), strict=False)
         ]
         found = spread(some, "J/TH")
         assert found.between
@@ -126,6 +128,19 @@ def test_three_units_have_a_spread_of_their_own_and_fewer_the_nameplates():
     assert alike.efficiency_j_th.relative < two.efficiency_j_th.relative
     assert unlike.efficiency_j_th.relative > 0.4  # Student's t of two degrees is 4.3
     assert "assumed" not in alike.notes[0]
+
+
+@pytest.mark.parametrize(
+    "lots", [300, pytest.param(10_000, marks=pytest.mark.soak)], ids=["some", "many"]
+)
+@pytest.mark.parametrize("meters", ["AAAAAAAAAB", "AAAAABBBBB", "AAAAAABBCD", "ABCDEFGHIJ"])
+def test_intervals_hold_where_some_units_share_a_meter(lots, meters):
+    """Meters that matter: their errors are larger than the spread between units."""
+    some = {"between": 0.005, "own": 0.002, "meter": 0.006, "meters": meters}
+    mean, between, _ = coverage(lots, 10, random.Random(f"{lots} {meters}"), **some)
+    slack = 4 * math.sqrt(0.95 * 0.05 / lots)
+    assert mean >= 0.95 - slack
+    assert between >= 0.95 - slack
 
 
 def test_an_interval_that_left_the_meter_out_would_be_found():

@@ -181,6 +181,24 @@ def test_an_evaluation_that_is_none_is_refused(say, kept, fed, change, words):
     assert words in said
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"verdict": "PASS"}, "its verdict, PASS, does not follow from its lines"),
+        ({"verdict": "PASS", "lines": []}, "its verdict, PASS, does not follow from its lines"),
+        ({"lines": [{"name": "J/TH"}]}, "a misshapen evaluation (KeyError: 'verdict')"),
+        ({"spec": None}, "a misshapen evaluation (TypeError"),
+    ],
+)
+def test_a_file_whose_digest_was_made_again_is_blamed_itself(say, kept, fed, changes, words):
+    path = kept.with_name("e1.json")
+    path.write_text(json.dumps(evaluation(fed, **changes)), encoding="utf-8")
+    code, _, said = say("report", "last", "--store", kept, "--evaluation", path, "--markdown")
+    assert (code, said.count("\n")) == (2, 1)
+    assert f"{path}: {words}" in said
+    assert "hwkit verify" not in said
+
+
 def test_an_evaluation_speaks_of_its_own_records(say, kept, fed, tmp_path):
     path = tmp_path / "e1.json"
     others = evaluation(fed, records={fed.id: "0" * 64})

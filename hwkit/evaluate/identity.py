@@ -1,0 +1,58 @@
+"""Is it still the machine that was begun with? As far as a miner tells who it is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from hwkit.errors import DeviceFault, PlanError, Unavailable
+from hwkit.hashers.asic.asking import Miner, Ports
+from hwkit.plugins import Address
+from hwkit.wire.cgminer import PORT
+from hwkit.wire.tcp import endpoint
+
+WEB = 80
+DEADLINE_S = 3.0
+ITS_OWN = ("serial", "mac")  # no other machine's
+OF_ITS_KIND = ("make", "model")  # which other firmware may word otherwise
+
+
+def asked(address: str) -> dict[str, str]:
+    """Ask the miner at an address what it is; of what is no miner, or does not answer, nothing."""
+    parsed = Address.parse(address)
+    if not parsed.scheme.startswith("asic"):
+        return {}
+    host, port = endpoint(parsed, PORT)
+    miner = Miner(host, Ports(api=port, http=parsed.integer("web") or WEB), deadline_s=DEADLINE_S)
+    try:
+        told = miner.read()
+    except (DeviceFault, Unavailable):
+        return {}  # it may be restarting: it is asked again after the next measurement
+    finally:
+        miner.close()
+    some = {name: getattr(told, name) for name in (*ITS_OWN, *OF_ITS_KIND)}
+    return {name: value.value for name, value in some.items() if value is not None}
+
+
+def unknown(document: dict[str, Any]) -> str | None:
+    """Say of an evaluation that nobody knows whether it was one machine; None where that is."""
+    if not document["address"].startswith("asic") or {*ITS_OWN} & {*document.get("identity", {})}:
+        return None
+    return "it tells neither serial number nor MAC: that it was one machine throughout is not known"
+
+
+def recognise(known: dict[str, str], now: dict[str, str], address: str) -> None:
+    """Add to what is known of a machine. Raises PlanError where another one answers."""
+    both = [name for name in ITS_OWN if name in known and name in now]
+    for name in both or OF_ITS_KIND:
+        if name in known and name in now and _bare(known[name]) != _bare(now[name]):
+            raise PlanError(
+                f"{address}: another machine answers ({name} {known[name]!r} before, {now[name]!r} "
+                "now): put the first one back, or begin a new evaluation"
+            )
+    for name, value in now.items():
+        known.setdefault(name, value)
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())

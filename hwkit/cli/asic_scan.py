@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwkit.cli.asic_show import port_options
-from hwkit.cli.options import json_option, print_json, read_with
+from hwkit.cli.options import FiniteRange, json_option, print_json, read_with
 from hwkit.errors import DeviceFault, NoDevice, NoDriver, PlanError, Unavailable
 from hwkit.hashers.asic.asking import Miner, Ports
 from hwkit.units import plain, show
@@ -38,7 +38,7 @@ def _network(text: str) -> Network:
 @click.option(
     "--deadline",
     "deadline_s",
-    type=click.FloatRange(0.05, 30),
+    type=FiniteRange(0.05, 30),
     default=DEADLINE_S,
     show_default=True,
     help="Seconds that each answer may take.",

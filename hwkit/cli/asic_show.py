@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., object])
 
+SHOWN = 100  # characters of what is left in a capture
 port = click.IntRange(1, 65535)
 
 
@@ -101,17 +103,25 @@ def capture(
     """Keep what the miner at HOST answers, one file a command, to send with a bug report.
 
     What names people and places (MAC, serial, addresses, hosts, pools, users, passwords) is
-    replaced, each by the same everywhere; look through it before you send it all the same.
+    replaced, each by the same everywhere. What is left and may name somebody is told: look at it,
+    and through the files, before you send them.
     """
     with _asked(host, api_port, http_port, whatsminer_port) as miner:
         telemetry = miner.read()
     model = telemetry.model.value if telemetry.model else telemetry.dialect
     folder = output or Path(f"capture-{captures.file_name(model)}")
-    written = captures.write(folder, {name: reply.raw for name, reply in miner.answers.items()})
+    answers = {name: reply.raw for name, reply in miner.answers.items()}
+    written, left = captures.write(folder, answers)
     if as_json:
-        print_json({"folder": str(folder), "files": [path.name for path in written]})
-    else:
-        click.echo(plain(f"{len(written)} answers of {model} in {folder}"))
+        told = {"folder": str(folder), "files": [path.name for path in written]}
+        print_json(told | {"look_at": [asdict(each) for each in left]})
+        return
+    click.echo(plain(f"{len(written)} answers of {model} in {folder}"))
+    if left:
+        click.echo("Look at these before you send it: they are left as they were.")
+    for each in left:
+        value = each.value if len(each.value) <= SHOWN else f"{each.value[:SHOWN]} ..."
+        click.echo(plain(f"  {each.answer}: {each.name or '-'}: {value}"))
 
 
 @contextmanager

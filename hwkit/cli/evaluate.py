@@ -18,6 +18,7 @@ import hwkit
 from hwkit.cli.metered import Bench, confirm_option, inlet_option, mains_option
 from hwkit.cli.models import known_models, models_option
 from hwkit.cli.options import (
+    FiniteRange,
     find_hashers,
     json_option,
     meter_option,
@@ -83,7 +84,10 @@ WATCHED = "its pools cannot be changed: what it delivers cannot be seen, only wh
     help="Which steps, how long, within which limits.",
 )
 @click.option(
-    "--efficiency", type=float, metavar="J/TH", help="Its limit, where the contract says one."
+    "--efficiency",
+    type=FiniteRange(0, min_open=True),
+    metavar="J/TH",
+    help="Its limit, where the contract says one.",
 )
 @meter_option
 @inlet_option

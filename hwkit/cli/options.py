@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import threading
@@ -64,6 +65,22 @@ version_rolling_option = click.option(
     is_flag=True,
     help="Roll versions (BIP 320), 16 a nonce: other work, never ranked against nonces only.",
 )
+
+
+class FiniteRange(click.FloatRange):
+    """A float within bounds, as click's, which takes nan for one: no comparison holds of it."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Return it. Raises BadParameter for nan, an infinity or what lies outside."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number.", param, ctx)
+        return number
 
 
 def read_with(read: Callable[[str], Any]) -> Callable[..., Any]:
@@ -163,17 +180,29 @@ def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON value
     click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that end a command in order; SIGHUP, unless nohup has it ignored."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        found.append(signal.SIGHUP)  # a closed terminal, a lost connection
+    return found
+
+
 @contextmanager
 def until_interrupted() -> Iterator[threading.Event]:
-    """Yield an event that the first SIGINT or SIGTERM sets; the second one ends the process."""
+    """Yield an event that the first SIGINT, SIGTERM or SIGHUP sets; a second one ends the process.
+
+    But no SIGHUP does: a terminal that closes sends one, and its shell another. What nohup ignores
+    stays ignored.
+    """
     stop = threading.Event()
 
     def handle(number: int, _: FrameType | None) -> None:
-        if stop.is_set():
+        if stop.is_set() and number in {signal.SIGINT, signal.SIGTERM}:
             os._exit(128 + number)
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in ending_signals()}
     try:
         yield stop
     finally:

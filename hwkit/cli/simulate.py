@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import signal
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwkit import plugins
-from hwkit.cli.options import json_option, read_with
+from hwkit.cli.options import FiniteRange, ending_signals, json_option, read_with
 from hwkit.errors import PlanError, Unavailable
 from hwkit.harness.plan import seconds
 from hwkit.hashers.kernel import KernelHasher
@@ -121,14 +120,22 @@ def setting(text: str) -> tuple[float, str, str]:
 @click.option("--threads", type=click.IntRange(1, 4096), default=1, show_default=True)
 @click.option("--kernel", metavar="ADDRESS", help="What hashes: cpu:auto. [default: a fast one]")
 @click.option("--no-version-rolling", is_flag=True, help="Do not ask the pool for BIP 310's.")
-@click.option("--floor", type=float, metavar="D", help="Report no nonce below this difficulty.")
-@click.option("--lie", type=float, default=1.0, metavar="F", help="Claim F times what it does: 1.3")
 @click.option(
-    "--reject", type=float, default=0.0, metavar="F", help="This fraction of its shares is wrong."
+    "--floor", type=FiniteRange(0), metavar="D", help="Report no nonce below this difficulty."
+)
+@click.option(
+    "--lie", type=FiniteRange(0), default=1.0, metavar="F", help="Claim F times what it does: 1.3"
+)
+@click.option(
+    "--reject",
+    type=FiniteRange(0, 1),
+    default=0.0,
+    metavar="F",
+    help="This fraction of its shares is wrong.",
 )
 @click.option(
     "--hw-errors",
-    type=float,
+    type=FiniteRange(0, 1),
     default=0.0,
     metavar="F",
     help="This fraction of the nonces found is bad: counted, and not sent.",
@@ -159,7 +166,7 @@ def setting(text: str) -> tuple[float, str, str]:
 )
 @click.option("--no-write", is_flag=True, help="Refuse to change pools (code 45).")
 @click.option("--malformed", type=click.Choice(list(MALFORMATIONS)), help="Spoil each answer so.")
-@click.option("--power", type=float, metavar="W", help="What it claims to draw.")
+@click.option("--power", type=FiniteRange(0), metavar="W", help="What it claims to draw.")
 @click.option(
     "--state",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -176,7 +183,7 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
 
     What it delivers is real work at the rate you give it, on any pool; what it says of that is true
     unless told otherwise, as with --lie, --stall or --hw-errors. Once it answers it prints a line;
-    with --json that is a document with its ports. SIGINT and SIGTERM end it.
+    with --json that is a document with its ports. SIGINT, SIGTERM and SIGHUP end it.
 
     \b
     A miner that claims 30 % more than it does, on a pool of yours:
@@ -193,6 +200,8 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
     if given["power"] is not None and not dialect.tells_power:
         telling = ", ".join(name for name in names() if Dialect.named(name).tells_power)
         raise PlanError(f"--power: a {dialect.name} miner tells none; of those that do: {telling}")
+    if given["web_port"] and not dialect.has_web:
+        raise PlanError(f"--web-port: a {dialect.name} miner has no page beside its API")
     [rate_h_s] = given["rate_h_s"]
     behaviour = Behaviour(
         rate_h_s=rate_h_s,
@@ -271,7 +280,7 @@ def _kernel(address: str | None) -> Kernel:
 async def _until_ended(miner: Miner, ready: Any) -> None:  # noqa: ANN401
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(miner.run(lambda _: ready()))
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         loop.add_signal_handler(number, running.cancel)
     try:
         await running

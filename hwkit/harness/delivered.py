@@ -26,6 +26,8 @@ COUNTERS = ("accepted", "rejected", "stale", "hardware_errors", "difficulty_acce
 TOTAL_HASHES = "total_hashes"
 # What it tells as it is now: what matters is the mean.
 RATE, POWER, DEVFEE = "claimed_hashrate_h_s", "claimed_power_w", "devfee_fraction"
+MOST_MEANS = 64
+OTHER_RATE = f"{RATE} "  # and where it stands: of other windows, or other words for it
 # How it is set: told when it changes.
 SETTINGS = {
     "firmware",
@@ -108,6 +110,9 @@ class Mean:
     area: float = 0.0
     over_ns: int = 0
     words: tuple[str, ...] = ()
+    count: int = 0  # of readings, their mean and the sum of squares about it (Welford)
+    middle: float = 0.0
+    about: float = 0.0
     _last: tuple[int, float] | None = None
 
     @property
@@ -117,8 +122,18 @@ class Mean:
             return self.area / self.over_ns
         return self._last and self._last[1]
 
+    @property
+    def scatter(self) -> float:
+        """The standard error of the mean of its readings, as if each were of its own."""
+        return math.sqrt(self.about / (self.count - 1) / self.count) if self.count > 1 else 0.0
+
     def take(self, at: int, value: float, words: tuple[str, ...], *, counts: bool) -> None:
         """Add a reading."""
+        if counts:
+            self.count += 1
+            off = value - self.middle
+            self.middle += off / self.count
+            self.about += off * (value - self.middle)
         if self._last is not None and counts:
             began, before = self._last
             self.area += (at - began) * (before + value) / 2
@@ -160,6 +175,7 @@ class Delivered:
     longest: tuple[float, int] = (0.0, 0)  # gap: over the work of a share, and ns
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     assigned: int = 0
+    worked: set[int] = field(default_factory=set)  # serials of the jobs that shares are of
     rises: dict[str, Rise] = field(default_factory=lambda: defaultdict(Rise))
     means: dict[str, Mean] = field(default_factory=lambda: defaultdict(Mean))
     settings: dict[str, Probe] = field(default_factory=dict)  # as they were told last
@@ -246,7 +262,13 @@ class Delivered:
         some[1] += gap[1]
         self.longest = max(self.longest, gap)
         self.last, self.each = at, work
+        self.worked.add(share.serial)
         self.answering.came(at, share.serial)
+
+    def _is_rate(self, name: str) -> bool:
+        """Is it a rate beside the first? Who invents names has so many and no more."""
+        known = name in self.means or len(self.means) < MOST_MEANS
+        return name.startswith(OTHER_RATE) and known
 
     def _told(self, probe: Probe, *, counts: bool) -> None:
         name, value = probe.name, probe.value
@@ -260,7 +282,7 @@ class Delivered:
             return
         elif name in (*COUNTERS, TOTAL_HASHES):
             self.rises[name].take(probe.at, value, counts=counts)
-        elif name in (RATE, POWER, DEVFEE):
+        elif name in (RATE, POWER, DEVFEE) or self._is_rate(name):
             self.means[name].take(probe.at, value, probe.words, counts=counts)
         elif name == LATE and counts:
             self.late[gap_bin(value)] += 1

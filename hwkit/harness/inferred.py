@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from hwkit.harness.chance import (
     floor_of,
     spread_of,
 )
-from hwkit.harness.delivered import COUNTERS, DEVFEE, POWER, RATE, TOTAL_HASHES, Mean
+from hwkit.harness.delivered import COUNTERS, DEVFEE, OTHER_RATE, POWER, RATE, TOTAL_HASHES, Mean
 from hwkit.harness.efficiency import HASHES_PER_DIFFICULTY, TERA
 from hwkit.harness.statistics import garwood_interval, poisson_interval, trend
 from hwkit.protocols import Basis, Verdict
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from hwkit.harness.efficiency import Work
     from hwkit.protocols import Window
 
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 MINUTE_S = 60.0
 IN_A_SLICE = 10.0  # shares due at least, or chi-squared is no chi-squared
 FEWEST_SLICES = 5
@@ -102,6 +104,36 @@ def hashrate(work: Work, time_s: float) -> Figure | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """A rate that a miner claims, and where it says so."""
+
+    h_s: float
+    by: str
+    error: float = 0.0  # relative, one standard deviation: of a counter's age, or its readings
+    over_s: float = 0.0  # a mean of so long before each reading, where it says that
+
+    @classmethod
+    def of_reading(cls, name: str, mean: Mean) -> Rate | None:
+        """Return the mean of a rate that it names; None where that is none."""
+        if not mean.value or mean.value < 0:
+            return None
+        label = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?([smhd])", mean.words[-1] if mean.words else "")
+        over_s = float(label[1]) * SECONDS[label[2]] if label else 0.0
+        by = mean.words[0] if mean.words else name
+        return cls(mean.value, by, 2 * mean.scatter / mean.value, over_s)
+
+    def gap(self, delivered: Figure, part: float = 1.0) -> Figure:
+        """Return claimed over delivered - 1: 0.30 claims 30 % more than it delivers.
+
+        `part` of the claim goes to us. The interval is of the shares and of the claim.
+        """
+        more = math.hypot(math.log(delivered.value / delivered.lo), 2 * self.error)
+        less = math.hypot(math.log(delivered.hi / delivered.value), 2 * self.error)
+        ratio = self.h_s * part / delivered.value
+        return Figure(ratio - 1, ratio * math.exp(-less) - 1, ratio * math.exp(more) - 1, "")
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """What a miner said of itself in the window of its shares; None: it did not."""
 
@@ -111,6 +143,8 @@ class Claim:
     power_w: float | None
     power_said_by: tuple[str, ...]
     devfee: float | None
+    at: str = ""  # where in its answers the rate stands
+    others: tuple[Rate, ...] = ()  # that it names beside that one
 
     @classmethod
     def of(cls, rises: Mapping[str, Rise], means: Mapping[str, Mean]) -> Claim:
@@ -126,13 +160,38 @@ class Claim:
             power.value,
             power.words,
             None if fee is None else fee.value,
+            (means[RATE].words or ("",))[0] if by == RATE and RATE in means else "",
+            tuple(
+                each
+                for name, mean in sorted(means.items())
+                if name.startswith(OTHER_RATE)
+                # Records from before it told over how long its first rate is a mean leave it out.
+                or (name == RATE and by != RATE and len(mean.words) > 1)
+                if (each := Rate.of_reading(name, mean)) is not None
+            ),
         )
+
+    @property
+    def largest(self) -> Rate | None:
+        """The largest rate that it names, where it is more than the one that heads its claims."""
+        largest = max(self.others, key=lambda each: each.h_s, default=None)
+        if largest is None or largest.h_s <= (self.rate_h_s or 0.0) * (1 + MATTERS):
+            return None
+        return largest
+
+    def rate(self, time_s: float) -> Rate | None:
+        """Return the rate that heads its claims; a counter's age counts at both ends of a time."""
+        if self.rate_h_s is None:
+            return None
+        return Rate(self.rate_h_s, self.at or str(self.by), self.stale_s / (math.sqrt(6) * time_s))
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it stands in a record; J/TH is its own watts over its own hashes."""
         told = {
             "hashrate_h_s": self.rate_h_s,
             "by": self.by,
+            "largest_h_s": self.largest and self.largest.h_s,
+            "largest_by": self.largest and self.largest.by,
             "power_w": self.power_w,
             "power_said_by": " ".join(self.power_said_by) or None,
             "devfee_fraction": self.devfee,
@@ -143,39 +202,34 @@ class Claim:
         kept = {name: value for name, value in told.items() if value is not None}
         return {"claimed": kept} if kept else {}
 
-    def gap(self, delivered: Figure, time_s: float, part: float = 1.0) -> Figure:
-        """Return claimed over delivered - 1: 0.30 claims 30 % more than it delivers.
-
-        `part` of the claim goes to us. The interval is of the shares, and of a counter's age at
-        both ends (rectangular, each).
-        """
-        claimed = (self.rate_h_s or 0.0) * part
-        twice = 2 * self.stale_s / (math.sqrt(6) * time_s)
-        more = math.hypot(math.log(delivered.value / delivered.lo), twice)
-        less = math.hypot(math.log(delivered.hi / delivered.value), twice)
-        ratio = claimed / delivered.value
-        return Figure(ratio - 1, ratio * math.exp(-less) - 1, ratio * math.exp(more) - 1, "")
-
 
 def _claim_held(claim: Claim, rate: Figure | None, time_s: float) -> Inferred:
     """Hold what it claims against what its shares prove."""
     if rate is None:
         return Inferred({}, ())
+    first = claim.rate(time_s)
+    # A mean of longer than the run is of another time: it is told, and no gap.
+    others = [each for each in claim.others if each.over_s <= time_s]
     if not rate.value:
-        if claim.rate_h_s is not None and claim.rate_h_s > rate.hi:
-            return Inferred({}, (caveats.NothingDelivered(claim.rate_h_s, rate.hi, time_s),))
+        most = max(([first] if first else []) + others, key=lambda each: each.h_s, default=None)
+        if most is not None and most.h_s > rate.hi:
+            return Inferred({}, (caveats.NothingDelivered(most.h_s, rate.hi, time_s),))
         return Inferred({}, (caveats.NoShares(rate.hi, time_s),))
-    if claim.rate_h_s is None:
-        return Inferred({}, ())
-    gap = claim.gap(rate, time_s)
     found: list[Caveat] = []
     told: dict[str, Any] = {}
-    if abs(gap.value) > MATTERS and not gap.lo <= 0 <= gap.hi:
-        found.append(caveats.ClaimGap(gap.value, gap.lo, gap.hi))
-    if claim.devfee:
+    gaps = [(each.gap(rate), each.by) for each in others if each.h_s > rate.value]
+    if first is not None:
+        gaps.insert(0, (first.gap(rate), first.by))
+    flagged = [
+        (gap, by) for gap, by in gaps if abs(gap.value) > MATTERS and not gap.lo <= 0 <= gap.hi
+    ]
+    if flagged:
+        gap, by = max(flagged, key=lambda each: each[0].value)
+        found.append(caveats.ClaimGap(gap.value, gap.lo, gap.hi, by))
+    if first is not None and claim.devfee:
         found.append(caveats.DevFee(claim.devfee))
-        told["gap_without_devfee"] = claim.gap(rate, time_s, 1 - claim.devfee).to_json()
-    return Inferred({"claim_gap": gap}, tuple(found), told)
+        told["gap_without_devfee"] = first.gap(rate, 1 - claim.devfee).to_json()
+    return Inferred({"claim_gap": gaps[0][0]} if first is not None else {}, tuple(found), told)
 
 
 def _account(delivered: Delivered) -> dict[str, Any]:
@@ -191,6 +245,7 @@ def _account(delivered: Delivered) -> dict[str, Any]:
         },
         "refused": {v.value: delivered.verdicts[v] for v in Verdict if v is not Verdict.GOOD},
         "jobs": delivered.assigned,
+        "jobs_of_shares": len(delivered.worked),
         "difficulties": [
             {
                 "difficulty": float(target.difficulty),

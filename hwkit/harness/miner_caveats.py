@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from hwkit.harness.caveats import Caveat
 from hwkit.units import show
 
+STALL_S = 2.0  # what a busy host or a network delays is late by less
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimedHashes(Caveat):
@@ -27,13 +29,15 @@ class ClaimGap(Caveat):
     gap: float  # claimed over delivered - 1
     lo: float
     hi: float
+    by: str = ""  # where it claims that
     advice = "what it delivers is what a pool pays: believe the shares"
 
     @property
     def finding(self) -> str:
         """By how much."""
         between = f"{100 * self.lo:+.1f} to {100 * self.hi:+.1f} %"
-        return f"claims {100 * self.gap:+.1f} % ({between}) of what it delivers"
+        where = f", by {self.by}" if self.by else ""
+        return f"claims {100 * self.gap:+.1f} % ({between}) of what it delivers{where}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +197,20 @@ class Flatline(Caveat):
     longest_s: float
     due: float
     silent_s: float  # in all
-    advice = "it stalled, rebooted or was cut off: see the events of the record"
+
+    @property
+    def advice(self) -> str:  # type: ignore[override]
+        """What it may be: what is over in a second was no restart."""
+        if self.longest_s < STALL_S:
+            return "held back by it, the network or a busy host, or it paused: run longer"
+        return "it stalled, rebooted or was cut off: see the events of the record"
 
     @property
     def finding(self) -> str:
         """How long."""
         longest = f"none for {self.longest_s:.3g} s, where {self.due:.3g} were due"
-        return f"{longest}; silent for {self.silent_s:.3g} s in all"
+        in_all = f"; silent for {self.silent_s:.3g} s in all"
+        return longest + (in_all if self.silent_s > self.longest_s else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,12 @@ MADE_UP = 1e-9  # what has a smaller probability no honest run will show
 CLOCK_SLACK_S = 5  # between making a job and opening its record, on one machine
 WORDS = {"finding", "advice", "text", "dominant"}
 # What a miner's record says since this came, each with its caveat; one of before has none of it.
-LATER = {"settings": None, "hardware_errors": "HardwareErrors", "answering": None}
+LATER = {
+    "settings": None,
+    "hardware_errors": "HardwareErrors",
+    "answering": None,
+    "jobs_of_shares": None,
+}
 ROUNDING = 1e-9  # mathematical libraries differ in the last bits of a logarithm
 ROLLED_AHEAD_S = 7200  # what consensus takes
 

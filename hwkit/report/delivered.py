@@ -56,13 +56,15 @@ def _delivered(seen: dict[str, Any]) -> str:
     levels = [f"{each['difficulty']:.4g} ({each['shares']:,})" for each in seen["difficulties"]]
     more = f" and {len(levels) - MOST} more" if len(levels) > MOST else ""
     at = f", at difficulty {', '.join(levels[:MOST])}{more}" if levels else ""
-    return f"{said}{at}, of {seen['jobs']:,} jobs"
+    return f"{said}{at}, of {seen.get('jobs_of_shares', seen['jobs']):,} jobs"
 
 
 def _claimed(claim: dict[str, Any]) -> str:
     said = []
     if "hashrate_h_s" in claim:
         said.append(f"{show(claim['hashrate_h_s'], 'H/s')} ({claim['by']})")
+    if "largest_h_s" in claim:
+        said.append(f"at most {show(claim['largest_h_s'], 'H/s')} ({claim['largest_by']})")
     if "power_w" in claim:
         by = claim.get("power_said_by")
         said.append(show(claim["power_w"], "W") + (f" ({by})" if by else ""))

@@ -162,7 +162,8 @@ class Miner:
             elif self.dialect.has_api:
                 self.web_port = await self._bind(door, self.web_port)
             else:
-                self.api_port = self.web_port = await self._bind(door, self.api_port)
+                place = self.web_port or self.api_port
+                self.api_port = self.web_port = await self._bind(door, place)
 
     async def _bind(self, door: Door, port: int) -> int:
         until = time.monotonic() + BIND_S

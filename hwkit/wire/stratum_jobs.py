@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from itertools import count
@@ -19,6 +20,8 @@ NTIME_ROLL_S = 600  # how far past a job's nTime a miner may roll it
 LIVE = 8  # jobs of a connection that still count, where none was clean: 4 min of one in 30 s
 PAST = 4096  # jobs called off that are still known: their shares are stale, not wrong
 NOT_FOUND = "job not found"
+# Python's int and fromhex read other scripts' digits, signs, underscores and spaces, too.
+_HEX = re.compile(r"[0-9a-fA-F]+").fullmatch
 REMEMBERED = 1 << 19  # good shares in all live jobs, against duplicates: 60 MB
 
 
@@ -89,12 +92,11 @@ class Sent:
         rolled_to = _word(ntime, "nTime")
         if not 0 <= rolled_to - self.ntime <= NTIME_ROLL_S:
             raise PlanError("nTime out of range")
-        try:
-            roll = bytes.fromhex(extranonce2)
-        except (ValueError, TypeError) as error:
-            raise PlanError("extranonce2 is not hex") from error
-        if len(roll) != job.extranonce2_size:
+        if not isinstance(extranonce2, str) or not _HEX(extranonce2):
+            raise PlanError("extranonce2 is not hex")
+        if len(extranonce2) != 2 * job.extranonce2_size:
             raise PlanError(f"extranonce2 is {job.extranonce2_size} bytes")
+        roll = bytes.fromhex(extranonce2)
         return Share(self.serial, roll, rolled_to, version, _word(nonce, "nonce"))
 
 
@@ -173,11 +175,6 @@ class Jobs:
 
 def _word(text: object, what: str) -> int:
     """Read a 32-bit number of at most 8 hex digits."""
-    if isinstance(text, str) and 0 < len(text) <= 8:
-        try:
-            number = int(text, 16)
-        except ValueError:
-            number = -1
-        if number >= 0:
-            return number
+    if isinstance(text, str) and len(text) <= 8 and _HEX(text):
+        return int(text, 16)
     raise PlanError(f"{what}: up to 8 hex digits")

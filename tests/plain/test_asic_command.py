@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from miner_answers import MINERS, raws, read
 
+from hwkit.cli import cli
 from hwkit.errors import NoDevice, NotPermitted, ProtocolError, Unavailable
 from hwkit.hashers.asic import read_capture
 from hwkit.hashers.asic.asking import Miner, Ports
@@ -288,6 +289,9 @@ def test_capture_keeps_what_it_says_and_not_who_it_is(hwkit, network, tmp_path):
     done = hwkit("asic", "capture", "127.0.4.1", *options, "--json", store=None)
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)["files"]) >= {"summary.json", "edevs.json", "pools.json"}
+    assert {tuple(each) for each in json.loads(done.stdout)["look_at"]} <= {
+        ("answer", "name", "value")
+    }
     told = read_capture(tmp_path / "copy")
     assert told.hashrate_h_s == read("whatsminer-v1").hashrate_h_s
     assert told.power_w == read("whatsminer-v1").power_w
@@ -366,3 +370,22 @@ def test_a_whatsminer_that_lies_about_its_length(network):
         network.stream(host, network.ports.whatsminer, answer(said))
         with pytest.raises(ProtocolError, match=why):
             whatsminer.ask(host, "get.device.info", port=network.ports.whatsminer)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "NaN"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("asic", "scan", "127.0.0.1/32", "--deadline"),
+        ("simulate", "--lie"),
+        ("simulate", "--reject"),
+        ("simulate", "--power"),
+        ("evaluate", "asic:127.0.0.1", "--efficiency"),
+    ],
+    ids=lambda arguments: arguments[-1],
+)
+def test_an_option_that_is_a_number_is_a_finite_one(number, arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli(args=[*arguments, number], prog_name="hwkit")
+    assert ended.value.code == 2
+    assert arguments[-1] in capsys.readouterr().err

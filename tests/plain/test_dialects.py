@@ -12,6 +12,7 @@ from miner_answers import MINERS, answers, raws, read, sections
 
 from hwkit.errors import PlanError, ProtocolError, Unmeasurable
 from hwkit.hashers.asic import captures, read_capture
+from hwkit.hashers.asic import dialects_checks as checks
 from hwkit.hashers.asic.dialects import dialects, parse, recognise
 from hwkit.hashers.asic.dialects_paths import MOST, Condition, Place, walk
 from hwkit.hashers.asic.dialects_rows import FIELDS, number
@@ -417,3 +418,11 @@ def test_names_become_the_same_others_everywhere():
         b"POOL=0,URL=stratum+tcp://pool1.example:3333,User=account1.worker,Accepted=3|" in out["c"]
     )
     assert out["a"].count(b"account1.worker") == 2
+
+
+def test_a_rate_of_next_to_nothing_is_not_called_no_times_its_own():
+    told = read("whatsminer-v1")
+    assert told.expected_h_s is not None
+    rate = replace(told.expected_h_s, value=told.expected_h_s.value * 1e-9)
+    (finding,) = checks._expected(replace(told, hashrate_h_s=rate))
+    assert "next to nothing" in finding.why

@@ -22,6 +22,7 @@ from hwkit.errors import (
 )
 from hwkit.harness.plan import Plan
 from hwkit.hashers.asic import asking, claims, feeding, pools, watched
+from hwkit.hashers.asic.telemetry import Telemetry, Value
 from hwkit.protocols import (
     Assigned,
     Basis,
@@ -331,6 +332,32 @@ def test_a_setting_is_told_when_it_changes_not_when_it_wavers():
     assert told(2, "mode", words=("normal",)) == []
     assert told(3, "mode", words=("low",)) == [(2, None, "normal"), (3, None, "low")]
     assert told(3, "temperature_c", 40.0) == told(3, "temperature_c", 40.0) == [(3, 40.0)]
+
+
+def test_each_rate_that_it_names_is_told_with_where_and_over_how_long():
+    def said(av):
+        rates = (
+            Value(av, "H/s", "summary /SUMMARY/0/MHS av", "av"),
+            Value(4e6, "H/s", "summary /SUMMARY/0/MHS 5s", "5s"),
+            Value(3e6, "H/s", "sum(3) of devs /DEVS/*/MHS 1m", "1m"),
+        )
+        total = Value(9e8, "H", "summary /SUMMARY/0/Total MH")
+        elapsed = Value(900.0, "s", "summary /SUMMARY/0/Elapsed")
+        telemetry = Telemetry(
+            "any",
+            hashrate_h_s=rates[0],
+            hashrates_h_s=rates,
+            total_hashes=total,
+            elapsed_s=elapsed,
+        )
+        probes = [claims._probe(name, value, 1) for name, value in claims._values(telemetry)]
+        return {probe.name: (probe.value, probe.words[-1]) for probe in probes}
+
+    honest, liar = said(1e6), said(4e6)
+    assert honest["claimed_hashrate_h_s"] == (1e6, "900 s")  # its own counter says the same
+    assert liar["claimed_hashrate_h_s"] == (4e6, "av")
+    assert honest["claimed_hashrate_h_s summary /SUMMARY/0/MHS 5s"] == (4e6, "5s")
+    assert honest["claimed_hashrate_h_s sum of devs /DEVS/*/MHS 1m"] == (3e6, "1m")
 
 
 # Watched.

@@ -102,6 +102,22 @@ def test_a_stall(timeline):
     assert one(inferred, caveats.Dispersed).index > 10
 
 
+def test_a_pause_is_not_called_a_restart():
+    pause = caveats.Flatline(longest_s=0.0963, due=18.7, silent_s=0.0)
+    assert "in all" not in pause.finding
+    assert "reboot" not in pause.advice
+    stall = caveats.Flatline(longest_s=10.0, due=100.0, silent_s=25.0)
+    assert "silent for 25 s in all" in stall.finding
+    assert "reboot" in stall.advice
+
+
+def test_shares_of_a_job_sent_before_the_window_are_of_a_job(timeline):
+    told = timeline.infer().told
+    assert told["jobs_of_shares"] >= 1
+    lines = dict(delivered_rows({"delivered": told | {"jobs": 0}, "figures": {}}))
+    assert "of 0 jobs" not in lines["delivered"]
+
+
 def test_a_stall_that_never_ends(timeline):
     inferred = replace(timeline, keep=lambda at, _: at < 90).infer()
     assert one(inferred, caveats.Flatline).longest_s == pytest.approx(10, abs=0.2)
@@ -191,11 +207,56 @@ def test_who_does_not_lie_is_not(timeline):
 
 
 def test_a_rate_named_counts_where_no_counter_is(timeline):
-    named = told("claimed_hashrate_h_s", *[1.3 * timeline.rate_h_s] * 100)
+    words = ("summary /SUMMARY/0/MHS 5s", "5s")
+    named = told("claimed_hashrate_h_s", *[1.3 * timeline.rate_h_s] * 100, words=words)
     inferred = replace(timeline, events=named).infer()
     assert covers(inferred.figures["claim_gap"], 0.30)
     both = replace(timeline, events=(*named, *counts(timeline, 1.0))).infer()
     assert covers(both.figures["claim_gap"], 0.0)
+    assert one(both, caveats.ClaimGap).by == words[0]
+
+
+def test_a_lie_beside_an_honest_counter_is_named(timeline):
+    source = "summary /SUMMARY/0/MHS 5s"
+    name, rate = f"claimed_hashrate_h_s {source}", timeline.rate_h_s
+    honest = counts(timeline, 1.0)
+    said = (*honest, *told(name, *[4 * rate] * 100, words=(source, "5s")))
+    inferred = replace(timeline, events=said).infer()
+    assert covers(inferred.figures["claim_gap"], 0.0)
+    gap = one(inferred, caveats.ClaimGap)
+    assert gap.gap == pytest.approx(3.0, rel=0.1)
+    assert source in gap.finding
+    lines = dict(delivered_rows({"delivered": inferred.told, "figures": {}}))
+    assert "MHS 5s" in lines["it claims"]
+    assert "total_hashes" in lines["it claims"]
+    silent = replace(timeline, events=said, keep=lambda *_: False).infer()
+    assert one(silent, caveats.NothingDelivered).claimed_h_s == pytest.approx(4 * rate)
+
+
+@pytest.mark.parametrize(
+    ("label", "claimed"),
+    [
+        ("5s", [1.0]),
+        ("5s", [0.5]),  # who claims less flatters nobody
+        ("5s", [0.7, 1.4]),  # that is how a mean over some seconds looks
+        ("24h", [1.3]),  # of another time
+        ("864000 s", [1.3]),
+    ],
+)
+def test_an_honest_rate_beside_the_counter_is_no_gap(timeline, label, claimed):
+    source = f"summary /SUMMARY/0/MHS {label}"
+    values = [each * timeline.rate_h_s for each in claimed * (100 // len(claimed))]
+    said = told(f"claimed_hashrate_h_s {source}", *values, words=(source, label))
+    assert names(replace(timeline, events=(*counts(timeline, 1.0), *said)).infer()) == set()
+
+
+def test_a_miner_that_invents_names_costs_no_memory(timeline):
+    delivered = Delivered(timeline.job)
+    for n in range(1000):
+        (probe,) = told(f"claimed_hashrate_h_s {n}", 1.0)
+        delivered.hear(probe)
+    delivered.settle(2 * START)
+    assert len(delivered.means) <= 64
 
 
 def test_a_counter_that_seldom_moves_is_less_believed(timeline):

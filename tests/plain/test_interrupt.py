@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hwkit.cli.options import until_interrupted
 from hwkit.errors import HwkitError
 from hwkit.hashers import native, topology
 from hwkit.records import Store
@@ -77,7 +78,10 @@ def kept(path):
     return record
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
 @pytest.mark.parametrize("windows_before", [1, 5])
 def test_interrupted_while_measuring(path, number, windows_before):
     with benching(path, "--warmup", "0.1s", "--json") as child:
@@ -89,6 +93,29 @@ def test_interrupted_while_measuring(path, number, windows_before):
     record = kept(path)
     assert record.document | {"digest": record.digest} == document
     assert document["counts"]["windows"] >= windows_before
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with until_interrupted() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_may_hang_up_twice():
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with until_interrupted() as stop:
+            for _ in range(3):  # the second of any other ends the process
+                os.kill(os.getpid(), signal.SIGHUP)
+            until(stop.is_set)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_interrupted_while_proving(path):

@@ -150,7 +150,7 @@ def test_what_cannot_be_set_is_refused(value):
         Behaviour(sets=((1.0, *value),))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_is_a_command_that_tells_its_port_and_ends_when_told(number):
     with ScriptedPool() as pool, simulated_process("--pool", pool.own()) as process:
         until(pool.good)

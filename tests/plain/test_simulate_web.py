@@ -2,10 +2,14 @@
 
 import asyncio
 import json
+import socket
 
 import pytest
 from scripted_pool import ScriptedPool, ask, said, until
 from simulated import simulated
+
+from hwkit.cli import cli
+from hwkit.errors import PlanError
 
 pytestmark = pytest.mark.needs(module="aiohttp")
 
@@ -106,3 +110,15 @@ def test_what_may_not_be_written_is_refused(dialect, path, method, code):
         options = {"document": {"pools": []}, "method": method, "login": ("root", "simulated")}
         assert refused(miner.web_port, path, **options) == code
         assert miner.pools.configured == []
+
+
+def test_a_miner_that_is_a_page_only_answers_where_it_is_told():
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    with simulated("axeos", web_port=port) as miner:
+        assert (miner.web_port, miner.api_port) == (port, port)
+
+
+def test_a_page_that_there_is_not_is_refused():
+    with pytest.raises(PlanError, match="no page"):
+        cli(args=["simulate", "--dialect", "cgminer", "--web-port", "8091"], standalone_mode=False)

@@ -16,6 +16,7 @@ from hwkit.wire.cgminer import Reply, parse, status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hwkit.hashers.asic.scrub import Left
     from hwkit.hashers.asic.telemetry import Telemetry
 
 LARGEST = 1 << 20  # bytes of an answer
@@ -63,10 +64,11 @@ def load(folder: str | Path) -> dict[str, Reply]:
     return _missing(named) | named
 
 
-def write(folder: Path, answers: Mapping[str, bytes]) -> list[Path]:
-    """Write answers, scrubbed, into a new folder, one file a command; return the files.
+def write(folder: Path, answers: Mapping[str, bytes]) -> tuple[list[Path], list[Left]]:
+    """Write answers, scrubbed, into a new folder, one file a command.
 
-    Raises PlanError where the folder is there already, or cannot be made.
+    Return the files, and what was left in them that may name somebody. Raises PlanError where the
+    folder is there already, or cannot be made.
     """
     try:
         folder.mkdir(parents=True)
@@ -75,12 +77,13 @@ def write(folder: Path, answers: Mapping[str, bytes]) -> list[Path]:
     except OSError as error:
         raise PlanError(f"{folder}: it cannot be made: {error.strerror}") from error
     written = []
-    for name, raw in Scrubber().scrub(answers).items():
+    scrubber = Scrubber()
+    for name, raw in scrubber.scrub(answers).items():
         is_json = raw.lstrip()[:1] in {b"{", b"["}
         path = folder / f"{file_name(name)}{'.json' if is_json else '.txt'}"
         path.write_bytes(raw)
         written.append(path)
-    return written
+    return written, scrubber.left
 
 
 def file_name(name: str) -> str:

@@ -7,6 +7,7 @@ Counters and readings come with each look; what it is and how it is set (firmwar
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections import deque
@@ -28,6 +29,8 @@ INTERVAL_S = 2.0  # from look to look
 LEAST_S = 1.0
 IDLE = 3  # and so many times as long as a look takes: its API is everybody's
 DEADLINE_S = 3.0
+MOST_RATES = 16  # who names more has made them up
+SINCE_START = "av"
 MEASURED = 0.02  # by how much a frequency or voltage that nobody touches may seem to change
 # By the field of Telemetry, and its name as a probe.
 READINGS = {
@@ -160,9 +163,31 @@ def _values(telemetry: Telemetry) -> Iterator[tuple[str, Value[Any]]]:
     for field, name in (READINGS | {each: each for each in SETTINGS}).items():
         value: Value[Any] | None = getattr(telemetry, field)
         if value is not None:
-            yield name, value
+            yield name, _dated(value, telemetry)
+    first = telemetry.hashrate_h_s
+    for value in telemetry.hashrates_h_s[:MOST_RATES]:
+        if first is None or value.source != first.source:
+            yield f"{READINGS['hashrate_h_s']} {_place(value)}", _dated(value, telemetry)
     if telemetry.temperatures_c:
         yield "temperature_c", max(telemetry.temperatures_c, key=lambda each: each.value)
+
+
+def _dated(value: Value[float], telemetry: Telemetry) -> Value[float]:
+    """Return a rate; a mean since its start that its own counter bears out with how long that is.
+
+    Such a one is of another time than a run's, however honest it is.
+    """
+    total, elapsed = telemetry.total_hashes, telemetry.elapsed_s
+    if value.label != SINCE_START or total is None or elapsed is None or elapsed.value <= 0:
+        return value
+    if not math.isclose(value.value, total.value / elapsed.value, rel_tol=MEASURED):
+        return value
+    return replace(value, label=f"{elapsed.value:.0f} s")
+
+
+def _place(value: Value[float]) -> str:
+    """Return where it stands; a sum without how many addends it had, for boards come and go."""
+    return re.sub(r"\(\d+\)", "", value.source)
 
 
 def _probe(name: str, value: Value[Any], at: int) -> Probe:
@@ -171,4 +196,6 @@ def _probe(name: str, value: Value[Any], at: int) -> Probe:
         return Probe(at, name, words=(value.value,))
     said = (value.provenance, value.scope) if isinstance(value, Power) else (value.source,)
     told = tuple(str(each) for each in said if each is not None) or (value.source,)
+    if name.startswith(READINGS["hashrate_h_s"]):
+        told = (*told, value.label or "now")
     return Probe(at, name, float(value.value), told)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUM_WITHIN = 0.2  # boards and total are of windows that may differ
 SHARE_OF_EXPECTED = (0.2, 2.0)
+NEXT_TO_NOTHING = 1e-3  # a factor that nobody reads
 AVERAGE_WITHIN = 2.0  # Total MH / Elapsed, and what it says of its rate
 EFFICIENCY_J_TH = (5.0, 2e4)  # no machine is known below; above are the first of 2013
 NOW = {"now", "5s", "10s", "15s", "30s"}  # power is of the moment, and so must be the rate
@@ -43,8 +44,14 @@ def _total(t: Telemetry) -> Finding | None:
     factor = t.total_hashes.value / expected
     if 1 / AVERAGE_WITHIN <= factor <= AVERAGE_WITHIN:
         return None
-    why = f"it is {factor:.3g} times what {average.source} makes in {t.elapsed_s.value:.0f} s"
+    why = f"{_times(factor)} what {average.source} makes in {t.elapsed_s.value:.0f} s"
     return Finding("total_hashes", t.total_hashes.source, f"{why}: taken as absent")
+
+
+def _times(factor: float) -> str:
+    if factor < NEXT_TO_NOTHING:
+        return "it is next to nothing of"
+    return f"it is {factor:.3g} times"
 
 
 def _boards(t: Telemetry) -> Iterator[Finding]:
@@ -66,7 +73,7 @@ def _expected(t: Telemetry) -> Iterator[Finding]:
         return
     share = rate.value / expected.value
     if not SHARE_OF_EXPECTED[0] <= share <= SHARE_OF_EXPECTED[1]:
-        why = f"it is {share:.3g} times what {expected.source} names"
+        why = f"{_times(share)} what {expected.source} names"
         yield Finding("hashrate_h_s", rate.source, why)
 
 

@@ -7,7 +7,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP     = $(1)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 # Most tests wait for a process, a meter or a clock: two at a time take little more than half as long.
-PYTEST := -m pytest --numprocesses=2 --dist=loadfile
+# In conftest.py's order, in which files that wait for minutes come first.
+PYTEST := -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 # Both compilers where both are here: each warns of what the other lets pass.
 COMPILERS ?= $(notdir $(shell command -v gcc || command -v cc; command -v clang || command -v clang-14))
@@ -25,9 +26,9 @@ test: $(VENV)/.test  ## the tests that need no device, and those for the devices
 	$(BIN)/python $(PYTEST)
 
 # Tests that neither run this C nor ask what a machine has: to run them once is enough.
-ONCE := aarch64 asic_command captures cgminer* child credentials cuda* dialects economics* efficiency energy fed* fields \
-    foresee fuzz_* inferred meter* models numba* opencl* peers pool* probes profiles prove ranking repair report* rig \
-    shares* simulate* statistics steady sweep tuning units worth*
+ONCE := aarch64 asic_command captures cgminer* child credentials cuda* dialects economics* efficiency energy evaluate* \
+    fed* fields foresee fuzz_* inferred lot meter* models numba* opencl* peers pool* probes profiles prove ranking \
+    repair report* rig shares* simulate* statistics steady sweep tuning units worth*
 BUT_ONCE := $(foreach name,$(ONCE),--ignore-glob='*/test_$(name).py')
 
 test-hidden: $(VENV)/.test  ## the plain tests as on a machine without C extension, fcntl and /proc

@@ -11,7 +11,7 @@ import pytest
 from simulated import simulated, simulated_process
 from web_server import Server
 
-from hwkit.errors import DeviceFault, NotPermitted, RecordError
+from hwkit.errors import DeviceFault, NotPermitted
 from hwkit.hashers.asic import restore, settings
 from hwkit.hashers.asic.asking import Miner, Ports
 from hwkit.hashers.asic.settings import Settings
@@ -263,5 +263,6 @@ def test_a_killed_process_leaves_it_to_asic_restore(tmp_path):
 def test_a_file_that_is_none_is_told(state, text):
     (state / "set").mkdir(parents=True)
     (state / "set" / "outlet_x.json").write_text(text)
-    with pytest.raises(RecordError, match="see to the miner"):
-        restore.changed()
+    [damaged] = restore.damaged()
+    assert "see to the miner" in str(damaged.fault)
+    assert not restore.changed()

@@ -123,6 +123,12 @@ class Outlet:
         return word
 
 
+def failing(document):
+    return [
+        f"{each['name']}: {each['why']}" for each in document["lines"] if each["verdict"] != "PASS"
+    ]
+
+
 def test_an_honest_miner_passes_though_hwkit_was_killed_half_way(tmp_path, meter, command):
     soak = '[[step]]\nkind = "soak"\ntime = "8s"\n'
     cycle = '[[step]]\nkind = "power-cycle"\noff = "1s"\nwithin = "4min"\ntime = "10s"\n'
@@ -153,7 +159,7 @@ def test_an_honest_miner_passes_though_hwkit_was_killed_half_way(tmp_path, meter
         [before] = json.loads(begun(tmp_path).read_text())["steps"][0]["records"]
         resume = [HWKIT, "evaluate", "--resume", "last", "--json", "--store", url]
         code, document, _ = evaluated(resume)
-        assert (document["verdict"], code) == ("PASS", 0), document["lines"]
+        assert (document["verdict"], code) == ("PASS", 0), failing(document)
         until(lambda: said(outlet.miner.api_port, "pools")["POOLS"][0]["URL"] == own.url)
     assert document["restored"], document["faults"]
     assert set(verdicts(document).values()) == {"PASS"}

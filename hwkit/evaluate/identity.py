@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import DeviceFault, PlanError, Unavailable
 from hwkit.hashers.asic.asking import Miner, Ports
 from hwkit.plugins import Address
 from hwkit.wire.cgminer import PORT
 from hwkit.wire.tcp import endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 WEB = 80
 DEADLINE_S = 3.0
@@ -52,6 +55,16 @@ def recognise(known: dict[str, str], now: dict[str, str], address: str) -> None:
             )
     for name, value in now.items():
         known.setdefault(name, value)
+
+
+def one_machine(one: Mapping[str, str], other: Mapping[str, str]) -> str | None:
+    """Say by what two that were asked are one machine; None where they are not, or it is not known.
+
+    By the MAC where both tell it: some firmware has one serial number for all.
+    """
+    name = next((each for each in ("mac", "serial") if each in one and each in other), None)
+    same = name is not None and _bare(one[name]) == _bare(other[name])
+    return f"{name} {one[name]}" if name is not None and same else None
 
 
 def _bare(text: str) -> str:

@@ -136,7 +136,8 @@ def stability(long: Sequence[Seen]) -> Line:
         return untested("stability", "nothing was measured")
     caveats = [c for each in long for c in each.document["caveats"] if c["caveat"] in UNSTEADY]
     said = sorted({f"{c['caveat']}: {c['finding']}" for c in caveats})
-    if said := said + _apart(long):
+    # What it only claims has no uncertainty, and is nobody's measurement.
+    if said := said + _apart([each for each in long if each.basis is not Basis.CLAIMED]):
         return Line("stability", Verdict.FAIL, "; ".join(said))
     if any(c["caveat"] == "NotSettled" for each in long for c in each.document["caveats"]):
         why = "power or temperature had not settled when the longest warm-up ended"

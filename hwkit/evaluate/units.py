@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, combinations
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from hwkit.economics.machine import ONE, TERA, Machine
 from hwkit.errors import PlanError
 from hwkit.evaluate import state as states
+from hwkit.evaluate.identity import one_machine
 from hwkit.evaluate.lot import FEWEST, Spread, Unit, next_unit, spread
 from hwkit.evaluate.protocol import BLOCK
 from hwkit.harness.efficiency import SYSTEMATIC
@@ -17,7 +20,7 @@ from hwkit.harness.plan import percent
 from hwkit.units import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hwkit.records import Record, Store
 
@@ -28,8 +31,9 @@ class Named(NamedTuple):
     """A unit as it was named."""
 
     record: Record
-    verdict: str | None = None  # of an evaluation, as is the model
+    verdict: str | None = None  # of an evaluation, as are the next two
     model: str | None = None
+    identity: Mapping[str, str] = MappingProxyType({})  # what the machine told of itself
 
 
 def machine_of(units: Sequence[Named], tolerances: tuple[float, float]) -> Machine:
@@ -41,6 +45,10 @@ def machine_of(units: Sequence[Named], tolerances: tuple[float, float]) -> Machi
     machines = [Machine.of_record(unit.record.document) for unit in units]
     told = dict.fromkeys(chain.from_iterable(each.notes for each in machines))
     told.pop(ONE, None)
+    for verdict, n in Counter(unit.verdict for unit in units).items():
+        if verdict not in {None, "PASS"}:  # the figures are of the measured block alone
+            of = "its evaluation" if len(units) == 1 else f"{n} of {len(units)} evaluations"
+            told = {f"{of} ended {verdict}: read why before you buy": None} | told
     first, n = machines[0], len(machines)
     spreads = _spreads(units) if n >= FEWEST else None
     if spreads is None:
@@ -73,6 +81,10 @@ def units_of(names: Sequence[str], store: str | None, records: Store) -> list[Na
     found = [_unit(name, store, records) for name in names]
     if len({unit.record.id for unit in found}) < len(found):
         raise PlanError("a unit is named twice: a lot has each once")
+    for one, other in combinations(found, 2):
+        if same := one_machine(one.identity, other.identity):
+            both = f"{one.record.id} and {other.record.id}"
+            raise PlanError(f"{both} are of one machine ({same}): a lot has each once")
     models = sorted({unit.model for unit in found if unit.model})
     if len(models) > 1:
         raise PlanError(
@@ -108,7 +120,8 @@ def _unit(name: str, store: str | None, records: Store) -> Named:
     if not blocks or not blocks[-1]:
         raise PlanError(f"evaluation {document['id']} has no measured block")
     record = records.get(blocks[-1][-1])
-    return Named(record, document.get("verdict"), document["spec"]["model"])
+    identity = document.get("identity", {})
+    return Named(record, document.get("verdict"), document["spec"]["model"], identity)
 
 
 def _spreads(units: Sequence[Named]) -> list[Spread] | None:

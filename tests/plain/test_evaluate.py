@@ -358,6 +358,13 @@ def test_a_miner_that_cheats_between_the_blocks_fails(slow):
         assert f"soak {slow}" in found[name].why
 
 
+def test_what_is_only_claimed_is_not_held_against_itself():
+    claimed = {"basis": "claimed"}
+    some = [part(n, rate, device=claimed) for n, rate in ((1, 95e12), (2, 103e12))]
+    found = judged(*some)
+    assert found["stability"].verdict is Verdict.NOT_TESTED
+
+
 def test_every_block_counts_and_not_the_last_alone():
     slow = seen(figures=figures(rate=90e12))
     assert judged(slow, seen())["hashrate"].verdict is Verdict.FAIL

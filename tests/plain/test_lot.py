@@ -261,9 +261,10 @@ def test_evaluated_units_are_of_one_model_and_bring_their_verdicts(path, store, 
     store.add(measured)
     store.add(rolling)
 
-    def evaluated(record, model, verdict):
+    def evaluated(record, model, verdict, **identity):
         block = {"kind": "block", "records": [record.id]}
         told = {"spec": {"model": model}, "verdict": verdict, "steps": [block]}
+        told["identity"] = identity
         kept = state.begun(str(path), told)
         kept.save()
         return kept.document["id"]
@@ -277,3 +278,17 @@ def test_evaluated_units_are_of_one_model_and_bring_their_verdicts(path, store, 
     refused = CliRunner().invoke(cli, words).exception
     assert isinstance(refused, PlanError)
     assert "a lot is of one model" in str(refused)
+    one = evaluated(measured, "A", "PASS", mac="02:00:00:00:00:01", serial="none")
+    words[1:3] = one, evaluated(rolling, "A", "FAIL", mac="020000000001", serial="none")
+    refused = CliRunner().invoke(cli, words).exception
+    assert isinstance(refused, PlanError)
+    assert "are of one machine (mac" in str(refused)
+    words[2] = evaluated(rolling, "A", "FAIL", mac="02:00:00:00:00:02", serial="none")
+    assert CliRunner().invoke(cli, words).exit_code == 0
+
+
+def test_a_machine_says_how_the_evaluations_of_its_units_ended():
+    one, other = of_units(17.0, 18.0)
+    notes = machine_of([one, other._replace(verdict="FAIL")], (0.1, 0.2)).notes
+    assert "1 of 2 evaluations ended FAIL: read why before you buy" in notes
+    assert not any("ended" in each for each in machine_of([one, other], (0.1, 0.2)).notes)

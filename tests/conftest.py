@@ -39,6 +39,11 @@ def need(*programs, module=None, path=None):
         pytest.skip(f"{name} is absent")
 
 
+def pytest_configure():
+    """Under nohup SIGHUP is ignored, and what tests start would inherit that."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def pytest_collection_modifyitems(items):
     """Begin with the files that wait for minutes: at the end, a run would wait for them alone."""
     items.sort(key=lambda item: "_end_" not in item.path.name)

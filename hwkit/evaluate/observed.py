@@ -16,7 +16,7 @@ from hwkit.protocols import Basis
 from hwkit.units import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hwkit.evaluate.seen import Seen
 
@@ -47,7 +47,16 @@ def claim_gap(fed: Sequence[Seen], most: float) -> Line:
         decides = line("", rate, replace(limit, value=1 + most), seen.time_s).decides
     why = f"claims {100 * figure.value:+.1f} % ({100 * figure.lo:+.1f} to {100 * figure.hi:+.1f} %)"
     why += f" in {seen.where}" if len(known) > 1 else ""
+    said = {c["finding"] for each in fed for c in each.document["caveats"] if _is_of_another(c)}
+    if verdict is not Verdict.FAIL and said:
+        why, verdict = f"{why}; {min(said)}", Verdict.INCONCLUSIVE
+        decides = "a firmware that names one rate"
     return Line("claim gap", verdict, f"{why}, {limit}", figure, limit, decides)
+
+
+def _is_of_another(caveat: Mapping[str, str]) -> bool:
+    """Is it of another rate that the miner names than the one its gap is figured of?"""
+    return caveat["caveat"] == "ClaimGap" and ", by " in caveat["finding"]
 
 
 def hardware_errors(fed: Sequence[Seen], most: float) -> Line:
@@ -226,7 +235,10 @@ def settings(seen: Sequence[Seen], steps: Sequence[dict[str, Any]]) -> list[Line
         told = [f"{len(rows)} measured"]
         if best is not None:
             figure = Figure.from_json(best["efficiency"])
-            told.append(f"J/TH is least at {best['setting']}: {figure}")
+            others = [Figure.from_json(row["efficiency"]) for row in known if row is not best]
+            told_apart = all(figure.hi < other.lo for other in others)
+            least = "is least" if told_apart else "seems least, not told apart,"
+            told.append(f"J/TH {least} at {best['setting']}: {figure}")
         told += [f"{value} not: {why}" for value, why in step.get("refused", {}).items()]
         found.append(Line(step["name"], Verdict.PASS, "; ".join(told)))
     return found

@@ -161,7 +161,9 @@ class Tally:
         if share.serial not in self._assigned:
             raise self._wrong("a share of another job", share)
         if self.basis is not Basis.COUNTED:
-            ahead = share.ntime - time.time()
+            # By either clock: the wall's may be set back meanwhile.
+            run_s = (time.monotonic_ns() - self.started) / 1e9
+            ahead = share.ntime - max(time.time(), self.job.ntime + run_s)
             if share.ntime < self.job.ntime or ahead > ROLLED_AHEAD_S:
                 raise self._wrong("a share whose nTime lies before its job, or far ahead", share)
         digest = sha256d(self.job.header(share))

@@ -627,9 +627,6 @@ def test_the_internet_is_asked_for_only_when_told(peer):
         (["cpu:reference"], "name a device"),
         (["cpu:reference", "--spec", "no such thing"], "no model"),
         (["cpu:reference", "--spec", "S21 XP", "--protocol", "fast"], "no protocol 'fast'"),
-        (["cpu:reference", "--spec", "S21 XP", "--efficiency", "-1"], "above 0"),
-        (["cpu:reference", "--spec", "S21 XP", "--efficiency", "inf"], "is finite"),
-        (["cpu:reference", "--spec", "S21 XP", "--efficiency", "nan"], "is finite"),
         *(
             (["cpu:reference", "--spec", "S21 XP", "--plan", "--internet", place], "is HOST:PORT")
             for place in ("x", ":::99999", "h:0", "h:65536", "a b:1", "http://h:1", "[h]:1", ":1")
@@ -644,6 +641,15 @@ def test_what_makes_no_sense_is_refused(path, words, why):
     assert isinstance(done.exception, PlanError | RecordError)
     assert done.exception.exit_code == 2
     assert why in str(done.exception)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(("limit", "why"), [("-1", "x>0"), ("inf", "finite"), ("nan", "finite")])
+def test_a_limit_that_makes_no_sense_is_refused(path, limit, why):
+    words = ["evaluate", "cpu:reference", "--spec", "S21 XP", "--efficiency", limit]
+    done = CliRunner().invoke(cli, [*words, "--store", str(path)])
+    assert done.exit_code == 2
+    assert why in done.output
     assert not path.exists()
 
 

@@ -173,14 +173,16 @@ def _values(telemetry: Telemetry) -> Iterator[tuple[str, Value[Any]]]:
 
 
 def _dated(value: Value[float], telemetry: Telemetry) -> Value[float]:
-    """Return a rate; a mean since its start that its own counter bears out with how long that is.
+    """Return a rate; a mean since its start with how long that is, unless its counter belies it.
 
     Such a one is of another time than a run's, however honest it is.
     """
     total, elapsed = telemetry.total_hashes, telemetry.elapsed_s
-    if value.label != SINCE_START or total is None or elapsed is None or elapsed.value <= 0:
+    if value.label != SINCE_START or elapsed is None or elapsed.value <= 0:
         return value
-    if not math.isclose(value.value, total.value / elapsed.value, rel_tol=MEASURED):
+    # Elapsed goes by whole seconds.
+    near = max(MEASURED, 1 / elapsed.value)
+    if total and not math.isclose(value.value, total.value / elapsed.value, rel_tol=near):
         return value
     return replace(value, label=f"{elapsed.value:.0f} s")
 

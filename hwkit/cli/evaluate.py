@@ -44,7 +44,7 @@ from hwkit.evaluate.lines import NEEDED, lines_of, unknown
 from hwkit.evaluate.observed import FIGURES, by_setting
 from hwkit.evaluate.outside import NATIVE, Native, Outlet, Person, Switch, internet, place_of
 from hwkit.evaluate.protocol import BLOCK, Protocol
-from hwkit.evaluate.run import WAITING, Interrupted, Runner, ordered, seen_of
+from hwkit.evaluate.run import AGAIN_S, WAITING, Interrupted, Runner, ordered, put_back, seen_of
 from hwkit.evaluate.spec import Spec
 from hwkit.evaluate.verdicts import Verdict, overall
 from hwkit.harness.plan import Plan
@@ -66,7 +66,6 @@ if TYPE_CHECKING:
 EXIT = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 5}
 INTERRUPTED = 130
 LOOK_S = 0.2
-AGAIN_S = 2.0  # a device that starts
 OF = {"outlet": "outlet", "settings": "setter"}  # by what a step needs, the option
 INTERNET = "1.1.1.1:443"
 WATCHED = "its pools cannot be changed: what it delivers cannot be seen, only what it claims"
@@ -147,11 +146,14 @@ def command(
             raise PlanError("name a device and what it is sold as: evaluate ADDRESS --spec MODEL")
         before = None if only_plan else states.unfinished(store, given["address"])
         if before:
-            said = f"hwkit: {before} was cut short: evaluate --resume {before} goes on with it"
+            said = f"hwkit: {before} was not ended: evaluate --resume {before} goes on with it"
             click.echo(said, err=True)
         state = states.begun(store, _document(given))
     with state.claimed() if not only_plan else nullcontext():
-        _evaluate(state, store, only_plan=only_plan, as_json=as_json)
+        if state.document["state"] == states.RUNNING or only_plan:
+            _evaluate(state, store, only_plan=only_plan, as_json=as_json)
+        else:
+            _put_back(state, as_json=as_json)
 
 
 def _document(given: dict[str, Any]) -> dict[str, Any]:
@@ -219,8 +221,39 @@ def _evaluate(state: State, store: str | None, *, only_plan: bool, as_json: bool
         print_json(document)
     else:
         _print(document, store)
-    not_restored = DeviceFault.exit_code if document["faults"] else 0
+    not_restored = 0 if document["restored"] else DeviceFault.exit_code
     sys.exit(INTERRUPTED if interrupted else EXIT[document["verdict"]] or not_restored)
+
+
+def _put_back(state: State, *, as_json: bool) -> None:
+    """Put back what an evaluation that has its verdict could not; nothing else is done."""
+    document, options = state.document, state.document["options"]
+    address, pending = document["address"], [*document["pending"]]
+    identity.recognise(dict(document["identity"]), identity.asked(address), address)
+    by_hand = {"outlet": not options["outlet"], "setting": not options["setter"]}
+    if any(by_hand[each] for each in pending) and not sys.stdin.isatty():
+        raise PlanError(f"{' and '.join(pending)}: there is no terminal to ask at")
+    with until_interrupted() as stop:
+        try:
+            named = options["outlet"]
+            outlet = Outlet(named) if named else _person(stop, "outlet")
+            setter = _named(state, _person(stop, "settings"))
+            put_back(state, {"outlet": outlet, "setting": setter}, _say)
+        except Interrupted:
+            sys.exit(INTERRUPTED)
+    left = document["pending"]
+    document["restored"] = not left and not document["faults"]
+    state.save()
+    done = [each for each in pending if each not in left]
+    if as_json:
+        print_json(document)
+    elif done:
+        click.echo(f"evaluation {document['id']} had ended; put back: {' and '.join(done)}")
+    sys.exit(DeviceFault.exit_code if left else 0)
+
+
+def _person(stop: Event, what: str) -> Person:
+    return Person(partial(_ask, stop), what)
 
 
 def _bench(address: str, options: dict[str, Any]) -> Bench:
@@ -258,7 +291,7 @@ def _take(state: State, store: str | None, bench: Bench, spec: Spec, protocol: P
             wiring = Wiring.side_by_side(bench.names)
             setup = replace(setup, wirings=[replace(wiring, nameplate_w=spec.power_w)])
         [hasher] = tuned(bench.hashers, stop, no_tune=False, retune=False)
-        person = {each: Person(partial(_ask, stop), each) for each in ("outlet", "settings")}
+        person = {each: _person(stop, each) for each in OF}
         by_person = (
             {each for each in person if not options[OF[each]]} if options["person"] else set()
         )
@@ -307,11 +340,16 @@ def _outlet(state: State, person: Person | None) -> Outlet | Person | None:
 
 def _setter(state: State, person: Person | None) -> Native | Switch | Person | None:
     """Return what sets it; settings that a process which died has left are put back."""
+    setter = _named(state, person)
+    if isinstance(setter, Native):
+        setter.look()
+    return setter
+
+
+def _named(state: State, person: Person | None) -> Native | Switch | Person | None:
     named = state.document["options"]["setter"]
     if named == NATIVE:
-        native = Native.of(state.document["address"])
-        native.look()
-        return native
+        return Native.of(state.document["address"])
     return Switch.parse(named) if named else person
 
 
@@ -391,8 +429,11 @@ def _print(document: dict[str, Any], store: str | None) -> None:
         out.append(f"  the network {reached} {net['asked']}")
     if nobody_knows := identity.unknown(document):
         out.append(f"  {nobody_knows}")
-    if not document["restored"]:
-        out.append("  not all settings are put back: hwkit asic restore, or --resume")
+    where = f" --store {shlex.quote(store)}" if store else ""
+    if left := " and ".join(document["pending"]):
+        out.append(f"  not put back: {left}: hwkit evaluate --resume {document['id']}{where}")
+    if document["faults"]:
+        out.append("  not all is put back: hwkit asic restore")
     if document["state"] == "running":
         out.append(
             f"  it was interrupted: hwkit evaluate --resume {document['id']} goes on with it"
@@ -401,7 +442,6 @@ def _print(document: dict[str, Any], store: str | None) -> None:
     name = document["id"]
     out.append(f"evaluation {name}, records {names or 'none'}: hwkit verify ID")
     if names:
-        where = f" --store {shlex.quote(store)}" if store else ""
         out.append(f"Next: hwkit report {name} -o {name}.html{where}")
     click.echo("\n".join(map(plain, out)))
 

@@ -214,6 +214,8 @@ def restarts(long: Sequence[Seen], steps: Sequence[dict[str, Any]]) -> Line:
     for cycle in bad:
         if cycle["changed"]:
             return Line("restarts", Verdict.FAIL, f"it came back set otherwise: {cycle['changed']}")
+    if bad and all(cycle.get("no_rate") for cycle in bad):
+        return untested("restarts", f"{unasked}; it came back, but claims no rate to be back at")
     if bad:
         why = f"{len(bad)} of {len(cycles)} times it was not back at 90 % of its rate in time"
         return Line("restarts", Verdict.FAIL, why)
@@ -240,6 +242,8 @@ def settings(seen: Sequence[Seen], steps: Sequence[dict[str, Any]]) -> list[Line
             least = "is least" if told_apart else "seems least, not told apart,"
             told.append(f"J/TH {least} at {best['setting']}: {figure}")
         told += [f"{value} not: {why}" for value, why in step.get("refused", {}).items()]
+        if step.get("left"):
+            told.append(f"at its end it was not put back: {step['left']}")
         found.append(Line(step["name"], Verdict.PASS, "; ".join(told)))
     return found
 

@@ -7,17 +7,25 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hwkit.errors import DeviceFault, NotPermitted, PlanError, Unavailable, WrongHash
+from hwkit.errors import (
+    DeviceFault,
+    NotPermitted,
+    PlanError,
+    ProtocolError,
+    Unavailable,
+    WrongHash,
+)
 from hwkit.evaluate.identity import recognise
 from hwkit.evaluate.protocol import BLOCK, MODES, POWER_CYCLE, SOAK, SWEEP, Step
 from hwkit.evaluate.seen import Seen
 from hwkit.harness.plan import Plan, duration
 from hwkit.harness.session import Session
+from hwkit.protocols import Basis
 from hwkit.units import plain
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from hwkit.evaluate.outside import Native, Outlet, Person, Switch
@@ -28,9 +36,12 @@ if TYPE_CHECKING:
     from hwkit.protocols import Hasher, RunSink, Window
     from hwkit.records import Store
 
+    Switcher = Native | Outlet | Person | Switch
+
 WAITING, DONE, NOT_TESTED = "waiting", "done", "not-tested"
 BACK = 0.9  # of its rate: it is back
 BACK_SHARES = 100  # that say so: their rate is known to 10 %
+AGAIN_S = 2.0  # a device that starts is asked again
 KEPT = ("firmware", "mode", "frequency_mhz", "power_target_w")  # what a restart is to keep
 
 
@@ -64,33 +75,18 @@ class Runner:
         """
         told = {each["name"]: each for each in self.state.document["steps"]}
         todo = [step for step in steps if told[step.name]["state"] == WAITING]
-        self.put_back()
         try:
             for number, step in enumerate(todo):
                 left = duration(sum(each.longest_s for each in todo[number:]))
                 self.say(f"{step.name} ({number + 1} of {len(todo)}; at most {left} left)")
+                self.put_back()  # what could not be before
                 self._step(step, told[step.name])
         finally:
             self.put_back()
 
     def put_back(self) -> None:
-        """Put back what a step has changed, in this process or one that died; say what cannot be.
-
-        That stays on disk, to be put back when the evaluation is gone on with.
-        """
-        for name in list(self.state.document["pending"]):
-            try:
-                self._undo(name)
-            except (DeviceFault, Unavailable) as error:
-                self.say(f"hwkit: {name} is not put back: {error}")
-
-    def _undo(self, name: str) -> None:
-        switch = {"outlet": self.outlet, "setting": self.setter}[name]
-        if switch is None:
-            return
-        switch.to({"outlet": "on", "setting": "restore"}[name])
-        self.state.document["pending"].pop(name, None)
-        self.state.save()
+        """Put back what a step has changed; see put_back."""
+        put_back(self.state, {"outlet": self.outlet, "setting": self.setter}, self.say)
 
     def _step(self, step: Step, told: dict[str, Any]) -> None:
         kinds = {
@@ -109,10 +105,8 @@ class Runner:
             raise
         except NotPermitted as error:
             told |= {"state": NOT_TESTED, "why": plain(error.why)}
-            self.put_back()
         except (DeviceFault, Unavailable) as error:
             told |= {"state": NOT_TESTED, "why": plain(f"it failed: {error}")}
-            self.put_back()
         else:
             told["state"] = DONE
         self.state.save()
@@ -136,19 +130,40 @@ class Runner:
             self.outlet.to("off")
             if self.stop.wait(step.off):
                 raise Interrupted
-            self._undo("outlet")
+            _undo(self.state, "outlet", self.outlet)
             on = time.monotonic_ns()
-            entry = self._measure(step, told, step.time, None, raises=False)
-            back_s = _back_s(entry, on, self._usual_h_s(entry))
+            entry = self._after(step, told, on + round(step.within * 1e9))
+            usual_h_s = self._usual_h_s(entry)
+            back_s = _back_s(entry, on, usual_h_s)
             after = {name: value for name, value in self.settings.items() if name in before}
             changed = ", ".join(n for n in after if n in KEPT and after[n] != before[n])
             if back_s is not None and back_s > step.within:
                 back_s = None
             cycle = {"back_s": back_s, "changed": changed, "why": entry.why}
+            answers = entry.error is None or isinstance(entry.error, ProtocolError)
+            if answers and not usual_h_s:
+                cycle["no_rate"] = True
             if back_s is not None:
                 cycle |= {"record": told["records"][-1], "back_ns": on + round(back_s * 1e9)}
             cycles.append(cycle)
             self.state.save()
+
+    def _after(self, step: Step, told: dict[str, Any], until: int) -> Entry:
+        """Measure it after its power was cut: once it answers, which it may not do until then."""
+        while True:
+            before = len(told["records"])
+            entry = self._measure(step, told, step.time, None, raises=False)
+            lost = isinstance(entry.error, DeviceFault) and not entry.hashes
+            if not lost or time.monotonic_ns() >= until:
+                return entry
+            del told["records"][before:]  # nothing is in it
+            # One that is only watched is measured by what it tells: no record of each refusal.
+            watched = entry.hasher.spec.basis is Basis.CLAIMED and self.state.document["identity"]
+            silent = True
+            while silent and time.monotonic_ns() < until:
+                if self.stop.wait(AGAIN_S):
+                    raise Interrupted
+                silent = bool(watched) and not self.identify()
 
     def _settings(self, step: Step, told: dict[str, Any]) -> None:
         assert self.setter is not None  # noqa: S101 - else it is not tested
@@ -166,7 +181,10 @@ class Runner:
             self._measure(step, told, step.time, step.precision, warmup_s=step.warmup)
             values[value] = told["records"][-1]
             self.state.save()
-        self._undo("setting")
+        try:
+            _undo(self.state, "setting", self.setter)
+        except (DeviceFault, Unavailable) as error:  # what was measured stands
+            told["left"] = plain(error)
         if not values:
             raise NotPermitted(step.name, "; ".join(dict.fromkeys(refused.values())))
 
@@ -261,6 +279,26 @@ class _Noting:
         self.told["records"].append(run.id)
         self.runner.state.save()
         return run
+
+
+def put_back(state: State, by: Mapping[str, Switcher | None], say: Callable[[str], None]) -> None:
+    """Put back what a step has changed, in this process or one that died; say what cannot be.
+
+    That stays on disk, to be put back when the evaluation is gone on with.
+    """
+    for name in list(state.document["pending"]):
+        try:
+            _undo(state, name, by[name])
+        except (DeviceFault, Unavailable) as error:
+            say(f"hwkit: {name} is not put back: {error}")
+
+
+def _undo(state: State, name: str, by: Switcher | None) -> None:
+    if by is None:
+        return
+    by.to({"outlet": "on", "setting": "restore"}[name])
+    state.document["pending"].pop(name, None)
+    state.save()
 
 
 def seen_of(steps: Sequence[dict[str, Any]], records: Store) -> list[Seen]:

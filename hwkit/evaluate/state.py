@@ -111,20 +111,21 @@ def read(store: str | None, name: str) -> State:
 
 
 def unfinished(store: str | None, address: str) -> str | None:
-    """Return the id of the newest evaluation of a device that was begun and has no end."""
+    """Return the id of a device's newest evaluation where it has no end, or left it changed."""
     for path in sorted(folder(store).glob("e*.json"), reverse=True):
         try:
             document = read(store, path.stem).document
         except RecordError:
             continue  # it is told by whoever asks for it by name
         if document["address"] == address:
-            return str(document["id"]) if document["state"] == RUNNING else None
+            left = document["state"] == RUNNING or document["pending"]
+            return str(document["id"]) if left else None
     return None
 
 
 def refuse_ended(state: State) -> None:
-    """Raise PlanError for an evaluation that has its verdict."""
-    if state.document["state"] != RUNNING:
+    """Raise PlanError for an evaluation that has its verdict, and has put back what it changed."""
+    if state.document["state"] != RUNNING and not state.document["pending"]:
         raise PlanError(f"evaluation {state.document['id']} has ended: nothing is left of it to do")
 
 

@@ -3,7 +3,10 @@
 import json
 import math
 import random
+import threading
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +18,16 @@ from simulated import simulated
 
 from hwkit.cli import cli, evaluate
 from hwkit.economics.catalogue import Nameplate
-from hwkit.errors import DeviceFault, NoDevice, NotPermitted, PlanError, RecordError
-from hwkit.evaluate import schedule, state
+from hwkit.errors import (
+    DeviceFault,
+    DeviceLost,
+    NoDevice,
+    NotPermitted,
+    PlanError,
+    ProtocolError,
+    RecordError,
+)
+from hwkit.evaluate import run, schedule, state
 from hwkit.evaluate.identity import asked, recognise
 from hwkit.evaluate.lines import lines_of
 from hwkit.evaluate.outside import Person, Switch, internet
@@ -564,7 +575,7 @@ def test_a_temperature_has_room_for_its_sensor():
 
 @pytest.fixture
 def kept(path):
-    found = state.begun(str(path), {"address": "asic:192.0.2.1", "steps": []})
+    found = state.begun(str(path), {"address": "asic:192.0.2.1", "steps": [], "pending": {}})
     found.save()
     return found
 
@@ -681,6 +692,112 @@ def test_an_outlet_that_fails_leaves_it_pending_and_says_so(kept):
     runner.put_back()
     assert kept.document["pending"] == {"outlet": "off"}
     assert "outlet is not put back: false on: exit code 1" in said[0]
+
+
+def quiet(kept, *, outlet=None, setter=None):
+    """Return what takes steps without a device."""
+    event: Any = threading.Event()
+    nothing: Any = None
+    runner = Runner(kept, nothing, nothing, event, nothing, nothing, (), nothing, print)
+    runner.outlet, runner.setter = outlet, setter
+    return runner
+
+
+def test_one_that_has_ended_puts_back_what_it_could_not(path, tmp_path):
+    words, broken, program = (tmp_path / each for each in ("words", "broken", "program"))
+    program.write_text(f"#!/bin/sh\necho $1 >> {words}\ntest ! -e {broken}\n")
+    program.chmod(0o755)
+    options = {"outlet": None, "setter": str(program)}
+    begun = {"address": "cpu:reference", "steps": [], "options": options, "identity": {}}
+    left = {"state": "complete", "restored": False, "faults": [], "pending": {"setting": "low"}}
+    ended = state.begun(str(path), begun | left)
+    ended.save()
+    assert state.unfinished(str(path), "cpu:reference") == ended.document["id"]
+    resume = ["evaluate", "--resume", "last", "--store", str(path)]
+    broken.touch()
+    done = CliRunner().invoke(cli, resume)
+    assert done.exit_code == 4
+    assert "setting is not put back" in done.stderr
+    broken.unlink()
+    done = CliRunner().invoke(cli, resume)
+    assert done.exit_code == 0, done.exception
+    assert "had ended; put back: setting" in done.stdout
+    assert words.read_text().split() == ["restore", "restore"]
+    document = state.read(str(path), "last").document
+    assert (document["pending"], document["restored"]) == ({}, True)
+    assert state.unfinished(str(path), "cpu:reference") is None
+    assert "has ended" in str(CliRunner().invoke(cli, resume).exception)
+    assert not path.exists()
+
+
+def test_settings_that_cannot_be_put_back_were_measured_all_the_same(kept, tmp_path, monkeypatch):
+    program = tmp_path / "program"
+    program.write_text('#!/bin/sh\ntest "$1" != restore || { echo no route >&2; exit 3; }\n')
+    program.chmod(0o755)
+    kept.document["pending"] = {}
+    runner = quiet(kept, setter=Switch.parse(str(program)))
+    record = seen("modes").document["id"]
+    monkeypatch.setattr(
+        Runner, "_measure", lambda _, __, told, *___, **____: told["records"].append(record)
+    )
+    told = {"name": "modes", "kind": "modes", "state": "waiting", "why": "", "records": []}
+    runner._step(Step("modes", "modes", values=("low",)), told)
+    assert told["state"] == "done"
+    assert kept.document["pending"] == {"setting": "low"}
+    [line] = [each for each in judged(seen("modes"), steps=[told]).values() if each.name == "modes"]
+    assert line.verdict is Verdict.PASS
+    assert "1 measured" in line.why
+    assert "not put back" in line.why
+    assert "no route" in line.why
+
+
+class Asked:
+    """A measurement that ends as it is told."""
+
+    def __init__(self, error=None, hashes=0):
+        self.error, self.hashes, self.why, self.summary = error, hashes, str(error or "time"), None
+        self.hasher = SimpleNamespace(spec=SimpleNamespace(basis=Basis.CLAIMED))
+        second = 1_000_000_000
+        opened = time.monotonic_ns()
+        window = SimpleNamespace(opened=opened, closed=opened + second, shares=0, hashes=hashes)
+        self.windows = [window] if hashes else []
+
+
+REFUSED = DeviceLost("no miner answers there")
+RATELESS = ProtocolError("it tells neither what it has hashed nor how fast", b"")
+
+
+@pytest.mark.parametrize(
+    ("ends", "told_of", "verdict"),
+    [
+        ([Asked(REFUSED), Asked(RATELESS), Asked(hashes=100)], (60.0, 100.0), Verdict.PASS),
+        ([Asked(REFUSED)], (0.0, 100.0), Verdict.FAIL),
+        ([Asked(REFUSED)], (0.0, 0.0), Verdict.FAIL),
+        ([Asked(RATELESS)], (0.0, 0.0), Verdict.NOT_TESTED),
+        ([Asked()], (0.0, 0.0), Verdict.NOT_TESTED),
+        ([Asked(hashes=10)], (60.0, 100.0), Verdict.FAIL),
+    ],
+)
+def test_after_a_power_cycle_it_is_waited_for(kept, monkeypatch, ends, told_of, verdict):
+    within, usual_h_s = told_of
+    left = iter(ends)
+
+    def measure(_, __, told, *___, **____):
+        told["records"].append(str(len(told["records"])))
+        return next(left)
+
+    monkeypatch.setattr(run, "AGAIN_S", 0.01)
+    monkeypatch.setattr(Runner, "_measure", measure)
+    monkeypatch.setattr(Runner, "_usual_h_s", lambda *_: usual_h_s)
+    kept.document |= {"pending": {}, "identity": {"serial": "A"}}
+    answers = iter([{}, {"serial": "A"}])
+    runner = quiet(kept, outlet=Switch.parse("true"))
+    runner.identify = lambda: next(answers, {"serial": "A"})
+    told = {"name": "p", "kind": "power-cycle", "state": "waiting", "why": "", "records": []}
+    runner._step(Step("power-cycle", "p", off=0.0, within=within), told)
+    assert next(left, None) is None
+    assert len(told["records"]) == 1  # of what came to nothing none is kept
+    assert judged(seen(), steps=[told])["restarts"].verdict is verdict
 
 
 def test_the_plan_touches_nothing(path):

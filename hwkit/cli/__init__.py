@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 import hwkit
+from hwkit.cli import interrupts
 from hwkit.errors import HwkitError, Unavailable
 from hwkit.units import plain
 
@@ -97,8 +97,7 @@ def _announce_pending() -> None:
 
 def main() -> None:
     """Run the command line; every error hwkit knows is one line and an exit code."""
-    # A shell that starts us in the background has SIGINT ignored; ours is to be heard all the same.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupts.listen()
     try:
         sys.exit(cli.main(prog_name="hwkit", standalone_mode=False) or 0)
     except (click.Abort, KeyboardInterrupt):
@@ -116,6 +115,10 @@ def main() -> None:
     except OSError as error:  # of our own output: what concerns devices and stores is HwkitError
         _discard_output()
         _leave(f"cannot write: {error.strerror}", Unavailable.exit_code)
+    except Exception:
+        if not interrupts.heard():
+            raise
+        _leave("interrupted", INTERRUPTED)  # a class that is being made raises another error of it
 
 
 def _leave(why: str, exit_code: int) -> NoReturn:

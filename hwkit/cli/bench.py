@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwkit.cli.interrupts import until_interrupted
 from hwkit.cli.metered import (
     Bench,
     confirm_option,
@@ -30,7 +31,6 @@ from hwkit.cli.options import (
     store_option,
     threads_option,
     tuned,
-    until_interrupted,
     version_rolling_option,
 )
 from hwkit.cli.restoring import by_hand, manual_option, restored

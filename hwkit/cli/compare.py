@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwkit.cli.compare_metered import ranked, ranking, show_turns, take_turns
+from hwkit.cli.interrupts import until_interrupted
 from hwkit.cli.metered import Bench, confirm_option
 from hwkit.cli.options import (
     affinity_option,
@@ -19,7 +20,6 @@ from hwkit.cli.options import (
     read_with,
     store_option,
     threads_option,
-    until_interrupted,
     version_rolling_option,
 )
 from hwkit.cli.restoring import restored

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from hwkit.cli.options import print_json, until_interrupted
+from hwkit.cli.interrupts import until_interrupted
+from hwkit.cli.options import print_json
 from hwkit.cli.restoring import restored
 from hwkit.errors import PlanError
 from hwkit.harness.ranking import rank

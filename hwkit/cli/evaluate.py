@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import hwkit
+from hwkit.cli.interrupts import until_interrupted
 from hwkit.cli.metered import Bench, confirm_option, inlet_option, mains_option
 from hwkit.cli.models import known_models, models_option
 from hwkit.cli.options import (
@@ -26,7 +27,6 @@ from hwkit.cli.options import (
     print_json,
     store_option,
     tuned,
-    until_interrupted,
 )
 from hwkit.cli.restoring import by_hand, manual_option, restored
 from hwkit.economics.catalogue import find

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hwkit.cli.options import find_meters, json_option, print_json, read_with, until_interrupted
+from hwkit.cli.interrupts import until_interrupted
+from hwkit.cli.options import find_meters, json_option, print_json, read_with
 from hwkit.errors import PlanError, Unmeasurable
 from hwkit.harness import correction, corrections, metercheck, meterstep
 from hwkit.harness.metering import Metering

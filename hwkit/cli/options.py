@@ -1,13 +1,9 @@
-"""What commands share: options, how addresses become hashers, JSON on stdout, Ctrl-C."""
+"""What commands share: options, how addresses become hashers, JSON on stdout."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import signal
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,8 +17,8 @@ from hwkit.hashers.kernel import KernelHasher
 from hwkit.units import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import FrameType
+    import threading
+    from collections.abc import Callable, Sequence
 
     from hwkit.protocols import Hasher, Meter
 
@@ -178,33 +174,3 @@ def _placed(
 def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON value
     """Print the one document of --json."""
     click.echo(json.dumps(document, indent=2, allow_nan=False))
-
-
-def ending_signals() -> list[signal.Signals]:
-    """Return the signals that end a command in order; SIGHUP, unless nohup has it ignored."""
-    found = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        found.append(signal.SIGHUP)  # a closed terminal, a lost connection
-    return found
-
-
-@contextmanager
-def until_interrupted() -> Iterator[threading.Event]:
-    """Yield an event that the first SIGINT, SIGTERM or SIGHUP sets; a second one ends the process.
-
-    But no SIGHUP does: a terminal that closes sends one, and its shell another. What nohup ignores
-    stays ignored.
-    """
-    stop = threading.Event()
-
-    def handle(number: int, _: FrameType | None) -> None:
-        if stop.is_set() and number in {signal.SIGINT, signal.SIGTERM}:
-            os._exit(128 + number)
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in ending_signals()}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

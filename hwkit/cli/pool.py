@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from hwkit.cli.options import json_option, print_json, read_with, until_interrupted
+from hwkit.cli.interrupts import until_interrupted
+from hwkit.cli.options import json_option, print_json, read_with
 from hwkit.errors import PlanError
 from hwkit.harness.plan import seconds
 from hwkit.protocols import Assigned, Link, Submission, Verdict

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwkit import plugins
-from hwkit.cli.options import FiniteRange, ending_signals, json_option, read_with
+from hwkit.cli.interrupts import ending_signals
+from hwkit.cli.options import FiniteRange, json_option, read_with
 from hwkit.errors import PlanError, Unavailable
 from hwkit.harness.plan import seconds
 from hwkit.hashers.kernel import KernelHasher

@@ -144,6 +144,8 @@ def evaluation(record, **changes):
         "lines": [line | some, blank | {"name": "restarts", "verdict": "NOT_TESTED", "why": "-"}],
         "not_tested": {"power cycles": "it needs --outlet PROGRAM, or --person"},
         "unknown": ["inlet_c"],
+        "pending": {},
+        "faults": [],
         "records": {record.id: record.digest},
     } | changes
     return document | {"digest": sha256(canonical(document).encode())}

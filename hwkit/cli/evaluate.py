@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import select
-import shlex
 import sys
 import time
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import hwkit
+from hwkit.cli.evaluate_text import print_evaluation
 from hwkit.cli.interrupts import until_interrupted
 from hwkit.cli.metered import Bench, confirm_option, inlet_option, mains_option
 from hwkit.cli.models import known_models, models_option
@@ -41,7 +41,7 @@ from hwkit.errors import (
 from hwkit.evaluate import identity, schedule
 from hwkit.evaluate import state as states
 from hwkit.evaluate.lines import NEEDED, lines_of, unknown
-from hwkit.evaluate.observed import FIGURES, by_setting
+from hwkit.evaluate.observed import by_setting
 from hwkit.evaluate.outside import NATIVE, Native, Outlet, Person, Switch, internet, place_of
 from hwkit.evaluate.protocol import BLOCK, Protocol
 from hwkit.evaluate.run import AGAIN_S, WAITING, Interrupted, Runner, ordered, put_back, seen_of
@@ -53,7 +53,7 @@ from hwkit.plugins import Address
 from hwkit.protocols import Restorable
 from hwkit.records import Store
 from hwkit.report.live import Live
-from hwkit.units import Figure, plain
+from hwkit.units import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -220,7 +220,7 @@ def _evaluate(state: State, store: str | None, *, only_plan: bool, as_json: bool
     if as_json:
         print_json(document)
     else:
-        _print(document, store)
+        print_evaluation(document, store)
     not_restored = 0 if document["restored"] else DeviceFault.exit_code
     sys.exit(INTERRUPTED if interrupted else EXIT[document["verdict"]] or not_restored)
 
@@ -407,58 +407,6 @@ def _judge(state: State, store: str | None, spec: Spec, protocol: Protocol) -> N
     document["records"] = {
         each.document["id"]: records.get(each.document["id"]).digest for each in seen
     }
-
-
-def _print(document: dict[str, Any], store: str | None) -> None:
-    """Print the verdict first, then what it stands on."""
-    skipped = ", ".join(document["not_tested"])
-    head = f"{document['verdict']}: {document['address']} as {document['spec']['model']}"
-    if skipped:
-        head += f" (NOT_TESTED: {skipped})"
-    out = [head]
-    width = max(len(line["name"]) for line in document["lines"])
-    for line in document["lines"]:
-        decides = f" -> {line['decides']}" if line["decides"] else ""
-        out.append(f"  {line['verdict']:<12} {line['name']:<{width}}  {line['why']}{decides}")
-    out += _table(document.get("by_setting", []))
-    if document["unknown"]:
-        out.append(f"  nothing is known of {', '.join(document['unknown'])} (--inlet, --mains)")
-    net = document["internet"]
-    if net["asked"]:
-        reached = "reached" if net["reachable"] else "did not reach"
-        out.append(f"  the network {reached} {net['asked']}")
-    if nobody_knows := identity.unknown(document):
-        out.append(f"  {nobody_knows}")
-    where = f" --store {shlex.quote(store)}" if store else ""
-    if left := " and ".join(document["pending"]):
-        out.append(f"  not put back: {left}: hwkit evaluate --resume {document['id']}{where}")
-    if document["faults"]:
-        out.append("  not all is put back: hwkit asic restore")
-    if document["state"] == "running":
-        out.append(
-            f"  it was interrupted: hwkit evaluate --resume {document['id']} goes on with it"
-        )
-    names = " ".join(document["records"])
-    name = document["id"]
-    out.append(f"evaluation {name}, records {names or 'none'}: hwkit verify ID")
-    if names:
-        out.append(f"Next: hwkit report {name} -o {name}.html{where}")
-    click.echo("\n".join(map(plain, out)))
-
-
-def _table(rows: list[dict[str, Any]]) -> list[str]:
-    """Return a line for each setting, with what it does in it."""
-    cells = [
-        [f"{row['step']}: {row['setting']}"]
-        + [str(Figure.from_json(row[name])) if row[name] else "-" for name in FIGURES]
-        for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  "
-        + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
 
 
 @contextmanager

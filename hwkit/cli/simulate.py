@@ -108,7 +108,7 @@ def setting(text: str) -> tuple[float, str, str]:
         read_with(read_pool)(_context, _parameter, v) for v in values
     ],
     help="A pool of its own, best first: stratum+tcp://HOST:PORT,USER,PASS. [repeatable; default: "
-    "one that this command runs, unless --state says which]",
+    "one that this command runs; with --state those in FILE, none at first]",
 )
 @click.option(
     "--rate",

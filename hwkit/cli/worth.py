@@ -77,7 +77,7 @@ def command() -> None:
 @click.option(
     "--prices",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Hourly $/kWh or $/MWh as CSV: it runs in the hours that pay.",
+    help="$/kWh or $/MWh by the hour, or its quarters, as CSV: it runs in the hours that pay.",
 )
 @click.option("--prices-column", help="Its column of prices, where its names do not tell.")
 @click.option(

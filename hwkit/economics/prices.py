@@ -1,4 +1,4 @@
-"""A file of hourly prices: whole hours in a row, in a unit that its column names."""
+"""A file of prices by the hour or a part of it: none left out, in a unit that its column names."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     Row = tuple[int, list[str]]  # its line, its cells
     Reader = Callable[[str], datetime]
 
-LARGEST = 8 << 20  # bytes: ten years of hours, with room
+LARGEST = 8 << 20  # bytes: ten years of hours or two of quarters, with room
 DEAREST = 1e3  # $/kWh, of an hour: the dearest that a market has seen is 9
 IMPLAUSIBLE = 1.0, 0.5  # $/kWh: no mean is above the first, no cheapest hour above the second
 HOUR = timedelta(hours=1)
+STEPS = (HOUR, HOUR / 2, HOUR / 4, HOUR / 12)  # what markets settle by
 LEAST = 24  # hours: of less than a day nothing says what a year's cost
 DOLLARS = re.compile(r"(?<![a-z])(us)?\$|usd|dollar")
 CENTS = re.compile(r"¢|cent|(?<![a-z])cts?(?![a-z])")
@@ -42,6 +43,8 @@ def read_prices(
 ) -> list[float]:
     """Read $/kWh by hour from CSV with a line of names: one column of times, one of prices.
 
+    A line is an hour, or 30, 15 or 5 minutes, of which the hour's price is the mean.
+
     The price's name says $ (USD) and kWh or MWh; else it is the `column` named, and `unit` is what
     1 in it is in $/kWh. Times are ISO 8601, common forms of day and clock, Unix seconds, or hours
     counted; without UTC offsets, an hour may be left out in spring and come twice in autumn. Raises
@@ -52,8 +55,9 @@ def read_prices(
     names, rows = _rows(text, where)
     at, scale = _price_column(names, where, column, unit)
     prices = [_price(row, at, scale, f"{where}, line {line}") for line, row in rows]
-    if fault := _fault_of_hours(rows, at):
-        raise PlanError(f"{where}, {fault}")
+    an_hour = _lines_an_hour(rows, at, where)
+    parts = [prices[n : n + an_hour] for n in range(0, len(prices), an_hour)]
+    prices = [sum(each) / an_hour for each in parts]
     mean = sum(prices) / len(prices)
     if abs(mean) > IMPLAUSIBLE[0] or min(prices) > IMPLAUSIBLE[1]:
         raise PlanError(
@@ -114,47 +118,74 @@ def _scale(name: str, *, any_money: bool) -> float | None:
     return scales[0] if len(scales) == 1 and (any_money or in_dollars) else None
 
 
-def _fault_of_hours(rows: Sequence[Row], prices_at: int) -> str | None:
-    """Say which line does not come an hour after the one before it; None where all do."""
-    if len(rows) < LEAST:
-        return (
-            f"line {rows[-1][0]}: it ends after {len(rows)} h, and a day has {LEAST}: no mean of it"
-        )
+def _lines_an_hour(rows: Sequence[Row], prices_at: int, where: str) -> int:
+    """Return how many lines make an hour. Raises PlanError where one does not follow on another."""
     columns = [n for n in range(len(rows[0][1])) if n != prices_at]
     # A count of lines beside the times would hide what the times leave out: it comes last.
     for readers in (CALENDAR, (_counted,)):
         for n in columns:
-            faults = [
-                _fault(rows, n, read) for read in readers if _moment(rows[0], n, read) is not None
-            ]
+            there = [read for read in readers if _moment(rows[0], n, read) is not None]
+            found = [(_step(rows, n, read), read) for read in there]
+            faults = [_fault(rows, n, read, step) for step, read in found]
+            if None in faults:
+                step = found[faults.index(None)][0]
+                return _whole_hours(rows, step, where)
             if faults:
-                return None if None in faults else faults[0]
-    return f"line {rows[0][0]}: no column of times as 2026-01-01T00:00, or of hours counted"
+                raise PlanError(f"{where}, {faults[0]}")
+    raise PlanError(
+        f"{where}, line {rows[0][0]}: no column of times as 2026-01-01T00:00, or of hours counted"
+    )
 
 
-def _fault(rows: Sequence[Row], n: int, read: Reader) -> str | None:
+def _whole_hours(rows: Sequence[Row], step: timedelta, where: str) -> int:
+    """Return how many lines of a step make an hour. Raises PlanError for less than a day."""
+    an_hour, hours = HOUR // step, len(rows) * step / HOUR
+    if hours < LEAST:
+        why = f"it ends after {hours:g} h, and a day has {LEAST}: no mean of it"
+    elif len(rows) % an_hour:
+        why = f"it ends within an hour, of which {an_hour} lines make one"
+    else:
+        return an_hour
+    raise PlanError(f"{where}, line {rows[-1][0]}: {why}")
+
+
+def _step(rows: Sequence[Row], n: int, read: Reader) -> timedelta:
+    """Return what lies between the first two lines, as far as markets know it; else an hour."""
+    first, second = (_moment(row, n, read) for row in rows[:2]) if len(rows) > 1 else (None, None)
+    if first is None or second is None or (first.tzinfo is None) != (second.tzinfo is None):
+        return HOUR
+    return second - first if second - first in STEPS else HOUR
+
+
+def _fault(rows: Sequence[Row], n: int, read: Reader, step: timedelta) -> str | None:
+    """Say which line does not come a step after the one before it; None where all do."""
     before, changes = None, set[tuple[int, timedelta]]()
     for row in rows:
         now = _moment(row, n, read)
         said = row[1][n] if n < len(row[1]) else ""
         if now is None or (before and (now.tzinfo is None) != (before.tzinfo is None)):
             return f"line {row[0]}: {said!r} is no time as those before it"
-        if before is not None and (step := now - before) != HOUR:
-            change = (now.year, step)
-            if not _clock_changes(now, step) or change in changes:
+        if before is not None and (later := now - before) != step:
+            change = (now.year, later)
+            if not _clock_changes(now, later - step) or change in changes:
                 return (
-                    f"line {row[0]}: {said} comes {step / HOUR:g} h after the line before, not 1: "
-                    "each hour once, and none left out"
+                    f"line {row[0]}: {said} comes {_told(later)} after the line before, "
+                    f"not {_told(step)}: each once, and none left out"
                 )
             changes.add(change)
         before = now
     return None
 
 
-def _clock_changes(now: datetime, step: timedelta) -> bool:
+def _told(time: timedelta) -> str:
+    hours = time / HOUR
+    return f"{hours:g} h" if hours == round(hours) else f"{60 * hours:g} min"
+
+
+def _clock_changes(now: datetime, change: timedelta) -> bool:
     """May a local time have skipped or repeated an hour: early on a Sunday, spring or autumn?"""
     seasonal = now.weekday() == 6 and now.month in {3, 4, 9, 10, 11} and now.hour < 5
-    return now.tzinfo is None and seasonal and step in {0 * HOUR, 2 * HOUR}
+    return now.tzinfo is None and seasonal and abs(change) == HOUR
 
 
 def _moment(row: Row, n: int, read: Reader) -> datetime | None:

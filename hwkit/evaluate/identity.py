@@ -57,6 +57,11 @@ def recognise(known: dict[str, str], now: dict[str, str], address: str) -> None:
         known.setdefault(name, value)
 
 
+def recognised(known: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Tell whether a machine says who it is, as far as it ever has."""
+    return not {*ITS_OWN} & {*known} or bool({*ITS_OWN} & {*known} & {*now})
+
+
 def one_machine(one: Mapping[str, str], other: Mapping[str, str]) -> str | None:
     """Say by what two that were asked are one machine; None where they are not, or it is not known.
 

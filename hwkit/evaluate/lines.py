@@ -71,6 +71,7 @@ def lines_of(
     why = "; ".join(f"{s['name']}: {s['why']}" for s in steps if s["kind"] == BLOCK) or "none"
     limits = protocol.limits
     found = [Line("hashes", Verdict.FAIL, wrong)] if wrong else []
+    found += _identity(steps)
     if blocks:
         found += [_of_spec(name, spec, protocol, seen) for name in NEEDED]
     else:
@@ -90,6 +91,14 @@ def lines_of(
         found += [gone] if gone else []
     found += [stability(long), temperature(long, limits.temperature_c, limits.temperature_u_c)]
     return [*found, *firmware(seen), restarts(long, steps), *settings(seen, steps)]
+
+
+def _identity(steps: Sequence[dict[str, Any]]) -> list[Line]:
+    """Return a line where a machine that told who it is has later kept silent about it."""
+    silent = ", ".join(step["name"] for step in steps if step.get("unrecognised"))
+    why = f"after {silent} it told neither serial number nor MAC, as it had before"
+    decides = "a run in which it always tells who it is"
+    return [Line("identity", Verdict.INCONCLUSIVE, why, decides=decides)] if silent else []
 
 
 def _of_spec(name: str, spec: Spec, protocol: Protocol, seen: Sequence[Seen]) -> Line:
@@ -196,17 +205,19 @@ def _of_the_meter(spec: Spec, block: Seen) -> tuple[str, str] | None:
 
 
 def _outside(reference: dict[str, Any], block: Seen) -> tuple[str, str] | None:
-    """Say what lies outside of that which the spec is meant for, and what would decide."""
-    within = "a run within the conditions of its spec"
+    """Say all that lies outside of what the spec is meant for, and what would decide."""
+    found = []
     for name in ("inlet_c", "mains_v"):
         value = _around(block, name)
         if name in reference and value is not None:
             least, most = reference[name]
             if not least <= value <= most:
-                return f"{name} {value:g} is outside of {least:g} to {most:g}", within
+                found.append(f"{name} {value:g} is outside of {least:g} to {most:g}")
     wanted = reference.get("mode")
     if wanted and block.mode and block.mode.lower() != wanted.lower():
-        return f"its mode was {block.mode!r}, the spec is of {wanted!r}", within
+        found.append(f"its mode was {block.mode!r}, the spec is of {wanted!r}")
+    if found:
+        return "; ".join(found), "a run within the conditions of its spec"
     return _caveat(block, DOUBTED)
 
 

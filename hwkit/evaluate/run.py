@@ -15,7 +15,7 @@ from hwkit.errors import (
     Unavailable,
     WrongHash,
 )
-from hwkit.evaluate.identity import recognise
+from hwkit.evaluate.identity import recognise, recognised
 from hwkit.evaluate.protocol import BLOCK, MODES, POWER_CYCLE, SOAK, SWEEP, Step
 from hwkit.evaluate.seen import Seen
 from hwkit.harness.plan import Plan, duration
@@ -80,13 +80,23 @@ class Runner:
                 left = duration(sum(each.longest_s for each in todo[number:]))
                 self.say(f"{step.name} ({number + 1} of {len(todo)}; at most {left} left)")
                 self.put_back()  # what could not be before
-                self._step(step, told[step.name])
+                if self._is_as_it_was(step, told[step.name]):
+                    self._step(step, told[step.name])
         finally:
             self.put_back()
 
     def put_back(self) -> None:
         """Put back what a step has changed; see put_back."""
         put_back(self.state, {"outlet": self.outlet, "setting": self.setter}, self.say)
+
+    def _is_as_it_was(self, step: Step, told: dict[str, Any]) -> bool:
+        """Tell whether a step can be taken; not in a setting that an earlier one has left."""
+        left = self.state.document["pending"].get("setting")
+        if left is None or step.kind in {MODES, SWEEP}:
+            return True
+        told |= {"state": NOT_TESTED, "why": f"it is still set to {left}: that was not put back"}
+        self.state.save()
+        return False
 
     def _step(self, step: Step, told: dict[str, Any]) -> None:
         kinds = {
@@ -218,7 +228,7 @@ class Runner:
         with self.follow(session) as tick:
             [entry] = session.run(tick)
         self._remember(entry)
-        self._recognise(told)
+        self._recognise(told, failed=entry.error is not None)
         if self.stop.is_set():
             raise Interrupted
         if entry.state == "unproven":
@@ -230,11 +240,20 @@ class Runner:
             raise DeviceFault(str(entry.error))
         return entry
 
-    def _recognise(self, told: dict[str, Any]) -> None:
-        """See that it was the machine that was begun with: what another one did is not kept."""
+    def _recognise(self, told: dict[str, Any], *, failed: bool = False) -> None:
+        """See that it was the machine that was begun with: what another one did is not kept.
+
+        One whose measurement failed may be restarting, and answer nothing.
+        """
         document = self.state.document
+        known = document.setdefault("identity", {})
+        now = self.identify()
+        if not recognised(known, now):  # a call may have gone unanswered
+            now = self.identify()
+        if not recognised(known, now) and (now or not failed):
+            told["unrecognised"] = told.get("unrecognised", 0) + 1
         try:
-            recognise(document.setdefault("identity", {}), self.identify(), document["address"])
+            recognise(known, now, document["address"])
         except PlanError:
             told["records"].pop()
             self.state.save()

@@ -97,13 +97,35 @@ def test_gaps_and_repeated_hours_are_refused_with_their_line():
     # A count of the lines does not make up for it.
     rows = "".join(f"{n},{time},0.03\n" for n, time in enumerate(cheap))
     assert "line 14: 2026-01-02T00:00" in fault("n,time,usd_kwh\n" + rows)
-    quarters = [(START + timedelta(minutes=15 * n)).isoformat() for n in range(48)]
-    assert "line 3: 2026-01-01T00:15:00 comes 0.25 h after" in fault(file(quarters))
+    sevenths = [(START + timedelta(minutes=7 * n)).isoformat() for n in range(48)]
+    assert "line 3: 2026-01-01T00:07:00 comes 7 min after the line before, not 1 h" in fault(
+        file(sevenths)
+    )
     assert "line 3: 2026-01-01T00:00 comes -23 h" in fault(file([hours()[23], *hours()]))
     assert "line 5: '' is no time" in fault(file([*hours()[:3], "", *hours()[4:]]))
     assert "is no time" in fault(file(hours()[:20] + [time + "Z" for time in hours()[20:]]))
     assert "no column of times" in fault("usd_kwh\n" + "0.05\n" * 48)
     assert "line 24: it ends after 23 h" in fault(file(hours(count=23)))
+
+
+def parts(minutes, count=48):
+    return [(START + timedelta(minutes=minutes * n)).isoformat() for n in range(count)]
+
+
+@pytest.mark.parametrize("an_hour", [2, 4, 12])
+def test_an_hour_in_parts_is_their_mean(an_hour):
+    values = [str(price + 0.001 * part) for price in PRICES for part in range(an_hour)]
+    times = parts(60 / an_hour, 48 * an_hour)
+    means = [price + 0.001 * (an_hour - 1) / 2 for price in PRICES]
+    assert read_prices(file(times, values=values), "f") == pytest.approx(means)
+    assert f"line {48 * an_hour}: it ends within an hour" in fault(file(times[:-1], values=values))
+    gap = fault(file(times[:30] + times[31:], values=values))
+    assert f"line 32: {times[31]} comes " in gap
+    assert f"after the line before, not {60 / an_hour:g} min" in gap
+
+
+def test_less_than_a_day_of_parts():
+    assert "line 49: it ends after 12 h" in fault(file(parts(15)))
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Chicago", "Australia/Sydney"])
@@ -119,6 +141,9 @@ def test_days_of_23_and_25_hours(zone):
     ):
         assert len(set(times)) == 8760 - (times[0].count("+") + times[0].count("-06:00") == 0)
         assert len(read_prices(file(times, values=values), "f")) == 8760
+    quarters = [(first + timedelta(minutes=15 * n)).astimezone(place) for n in range(4 * 8760)]
+    times = [time.strftime("%d/%m/%Y %H:%M") for time in quarters]
+    assert len(read_prices(file(times, values=values * 4), "f")) == 8760
     winter = [time.strftime("%Y-%m-%d %H:%M") for time in local]
     skips = [n for n in range(1, 8760) if winter[n][:10] != winter[n - 1][:10]]
     assert "comes 2 h after" in fault(

@@ -487,6 +487,36 @@ def test_what_another_machine_did_is_not_kept(kept):
     assert told["records"] == ["first"]
 
 
+def test_one_that_keeps_silent_of_who_it_is_decides_nothing(kept):
+    nothing: Any = None
+    runner = Runner(kept, nothing, nothing, nothing, nothing, nothing, (), nothing, print)
+    answers = iter([{"serial": "A1"}, {}, {"serial": "A1"}])
+    runner.identify = lambda: next(answers)
+    told: dict[str, Any] = {"name": "soak 1", "kind": "soak", "why": "", "records": []}
+    runner._recognise(told)
+    runner._recognise(told)  # a call that went unanswered is made again
+    runner.identify = dict
+    runner._recognise(told, failed=True)  # as it may while it restarts
+    assert "identity" not in judged(seen(), steps=[told])
+    runner.identify = lambda: {"model": "S21"}
+    runner._recognise(told)
+    assert told["unrecognised"] == 1
+    line = judged(seen(), steps=[told])["identity"]
+    assert (line.verdict, line.decides) == (
+        Verdict.INCONCLUSIVE,
+        "a run in which it always tells who it is",
+    )
+    assert "after soak 1 it told neither" in line.why
+
+
+def test_one_that_never_tells_who_it_is_may_be_judged(kept):
+    nothing: Any = None
+    runner = Runner(kept, nothing, nothing, nothing, nothing, nothing, (), nothing, print)
+    told: dict[str, Any] = {"name": "soak 1", "kind": "soak", "why": "", "records": []}
+    runner._recognise(told)
+    assert "identity" not in judged(seen(), steps=[told])
+
+
 def test_within_both_tolerances_joules_alone_fail():
     found = judged(seen(figures=figures(97.5e12, 3140.0, 0.001)))
     assert [name for name, each in found.items() if each.verdict is Verdict.FAIL] == ["J/TH"]
@@ -506,6 +536,12 @@ def test_outside_of_its_conditions_a_spec_is_inconclusive(changes, why):
     for name in (HASHRATE, POWER, EFFICIENCY):
         assert found[name].verdict is Verdict.INCONCLUSIVE
         assert why in found[name].why
+
+
+def test_all_that_is_not_as_its_spec_means_it_is_named():
+    reference = {"inlet_c": [5, 35], "mains_v": [200, 277]}
+    said = judged(seen(conditions={"inlet_c": 41, "mains_v": 110}), reference=reference)[POWER].why
+    assert "inlet_c 41 is outside of 5 to 35; mains_v 110 is outside of 200 to 277" in said
 
 
 def test_another_boundary_is_inconclusive():
@@ -749,6 +785,28 @@ def test_settings_that_cannot_be_put_back_were_measured_all_the_same(kept, tmp_p
     assert "1 measured" in line.why
     assert "not put back" in line.why
     assert "no route" in line.why
+
+
+def test_nothing_is_measured_in_a_setting_that_was_left(kept, tmp_path, monkeypatch):
+    broken, program = tmp_path / "broken", tmp_path / "program"
+    program.write_text(f'#!/bin/sh\ntest "$1" != restore || test ! -e {broken}\n')
+    program.chmod(0o755)
+    broken.touch()
+    kinds = ("modes", "soak", "sweep")
+    kept.document["steps"] = [
+        {"name": kind, "kind": kind, "state": "waiting", "why": "", "records": []} for kind in kinds
+    ]
+    runner = quiet(kept, setter=Switch.parse(str(program)))
+    monkeypatch.setattr(
+        Runner, "_measure", lambda _, __, told, *___, **____: told["records"].append("r")
+    )
+    monkeypatch.setattr(Runner, "_measured_s", lambda _, told: 60.0 * len(told["records"]))
+    steps = [Step("modes", "modes", values=("low",)), Step("soak", "soak", time=60.0)]
+    runner.take([*steps, Step("sweep", "sweep", values=("80%",))])
+    modes, soak, sweep = kept.document["steps"]
+    assert [each["state"] for each in (modes, soak, sweep)] == ["done", "not-tested", "done"]
+    assert soak["why"] == "it is still set to low: that was not put back"
+    assert not soak["records"]
 
 
 class Asked:

@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 import pytest
 from hashing_miner import Miner, quick
 
-from hwkit.cli import evaluate, main
+from hwkit.cli import main
+from hwkit.cli.evaluate_text import print_evaluation
 from hwkit.economics.catalogue import shipped
 from hwkit.evaluate import state
 from hwkit.harness.metering import Metering
@@ -284,10 +285,10 @@ def test_an_evaluation_without_a_report_says_why(say, evaluated, without, change
 
 def test_an_evaluation_ends_with_how_to_report_it(fed, capsys):
     told = evaluation(fed, id="e1", restored=True, internet={"asked": None})
-    evaluate._print(told, "my records.sqlite")
+    print_evaluation(told, "my records.sqlite")
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "Next: hwkit report e1 -o e1.html --store 'my records.sqlite'"
-    evaluate._print(told | {"records": {}}, None)
+    print_evaluation(told | {"records": {}}, None)
     assert "Next" not in capsys.readouterr().out
 
 

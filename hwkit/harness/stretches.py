@@ -12,9 +12,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from hwkit.harness.claims import Claim
 from hwkit.harness.delivered import POWER, RATE, TOTAL_HASHES, Mean, Rise
 from hwkit.harness.efficiency import Work
-from hwkit.harness.inferred import Claim, hashrate
+from hwkit.harness.inferred import hashrate
 from hwkit.protocols import Basis
 from hwkit.units import Figure
 

@@ -40,13 +40,11 @@ from hwkit.errors import (
 )
 from hwkit.evaluate import identity, schedule
 from hwkit.evaluate import state as states
-from hwkit.evaluate.lines import NEEDED, lines_of, unknown
-from hwkit.evaluate.observed import by_setting
+from hwkit.evaluate.judging import judged
 from hwkit.evaluate.outside import NATIVE, Native, Outlet, Person, Switch, internet, place_of
 from hwkit.evaluate.protocol import BLOCK, Protocol
-from hwkit.evaluate.run import AGAIN_S, WAITING, Interrupted, Runner, ordered, put_back, seen_of
+from hwkit.evaluate.run import AGAIN_S, WAITING, Interrupted, Runner, ordered, put_back
 from hwkit.evaluate.spec import Spec
-from hwkit.evaluate.verdicts import Verdict, overall
 from hwkit.harness.plan import Plan
 from hwkit.harness.wiring import Wiring
 from hwkit.plugins import Address
@@ -214,7 +212,7 @@ def _evaluate(state: State, store: str | None, *, only_plan: bool, as_json: bool
     state.save()
     click.echo(f"evaluation {document['id']}", err=True)
     interrupted = _take(state, store, bench, spec, protocol)
-    _judge(state, store, spec, protocol)
+    document |= judged(document, Store(store))
     document["state"] = "running" if interrupted else "complete"
     state.save()
     if as_json:
@@ -386,27 +384,6 @@ def _looked_at(stack: ExitStack, hasher: Hasher, state: State) -> tuple[Hasher, 
         web = f"?web={parsed.options['web']}" if "web" in parsed.options else ""
         [watched] = find_hashers([f"asic-api:{parsed.place}{web}"])
         return watched, []
-
-
-def _judge(state: State, store: str | None, spec: Spec, protocol: Protocol) -> None:
-    """Write lines and verdict into the evaluation, from its records alone."""
-    document, records = state.document, Store(store)
-    seen = seen_of(document["steps"], records)
-    lines = lines_of(spec, protocol, seen, document["steps"], document.get("wrong"))
-    document["lines"] = [line.to_json() for line in lines]
-    document["verdict"] = overall(lines, NEEDED).value
-    skipped = [each for each in document["steps"] if each["state"] == "not-tested"]
-    untested = [line for line in lines if line.verdict is Verdict.NOT_TESTED]
-    document["not_tested"] = {each["name"]: each["why"] for each in skipped} | {
-        line.name: line.why for line in untested
-    }
-    blocks = [each for each in seen if each.kind == BLOCK]
-    document["by_setting"] = by_setting(seen, document["steps"])
-    document["figures"] = blocks[-1].document["figures"] if blocks else {}
-    document["unknown"] = unknown(protocol.reference, blocks[-1]) if blocks else []
-    document["records"] = {
-        each.document["id"]: records.get(each.document["id"]).digest for each in seen
-    }
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def print_evaluation(document: dict[str, Any], store: str | None) -> None:
         )
     names = " ".join(document["records"])
     name = document["id"]
-    out.append(f"evaluation {name}, records {names or 'none'}: hwkit verify ID")
+    out.append(f"evaluation {name}, records {names or 'none'}: hwkit verify {name}{where}")
     if names:
         out.append(f"Next: hwkit report {name} -o {name}.html{where}")
     click.echo("\n".join(map(plain, out)))

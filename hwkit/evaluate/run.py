@@ -17,7 +17,6 @@ from hwkit.errors import (
 )
 from hwkit.evaluate.identity import recognise, recognised
 from hwkit.evaluate.protocol import BLOCK, MODES, POWER_CYCLE, SOAK, SWEEP, Step
-from hwkit.evaluate.seen import Seen
 from hwkit.harness.plan import Plan, duration
 from hwkit.harness.session import Session
 from hwkit.protocols import Basis
@@ -25,7 +24,7 @@ from hwkit.units import plain
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from hwkit.evaluate.outside import Native, Outlet, Person, Switch
@@ -318,18 +317,6 @@ def _undo(state: State, name: str, by: Switcher | None) -> None:
     by.to({"outlet": "on", "setting": "restore"}[name])
     state.document["pending"].pop(name, None)
     state.save()
-
-
-def seen_of(steps: Sequence[dict[str, Any]], records: Store) -> list[Seen]:
-    """Return the evidence: all records that an evaluation's steps name."""
-    found = []
-    for step in steps:
-        back = {each.get("record"): each.get("back_ns") for each in step.get("cycles", [])}
-        for number, name in enumerate(step["records"], 1):
-            part = number if len(step["records"]) > 1 else None
-            record = records.get(name)
-            found.append(Seen.of(step["kind"], record, step["name"], part, back.get(name)))
-    return found
 
 
 def ordered(steps: tuple[Step, ...], by_hand: set[str]) -> list[Step]:

@@ -97,17 +97,25 @@ def read(store: str | None, name: str) -> State:
     if len(some) != 1:
         what = "several evaluations begin with" if some else "no evaluation"
         raise RecordError(f"{what} {name!r} in {folder(store)}")
+    return read_file(some[0])
+
+
+def read_file(path: Path) -> State:
+    """Return the evaluation in a file. Raises RecordError for what is none, or was changed."""
     try:
-        with some[0].open("rb") as file:
+        with path.open("rb") as file:
             document = json.loads(file.read(LARGEST))
         intact = document["digest"] == digest_of(document)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{some[0]}: no evaluation: {type(error).__name__}") from error
-    if document["schema"] != SCHEMA:
-        raise RecordError(f"{some[0]}: of another hwkit (schema {document['schema']})")
+        schema, name = document["schema"], document["id"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RecordError(f"{path}: no evaluation: {type(error).__name__}") from error
+    if schema != SCHEMA:
+        raise RecordError(f"{path}: of another hwkit (schema {schema})")
+    if type(name) is not str or not is_evaluation(name):
+        raise RecordError(f"{path}: no evaluation: its id is {name!r:.40}")
     if not intact:
-        raise RecordError(f"{some[0]}: it was changed since hwkit wrote it")
-    return State(some[0], document)
+        raise RecordError(f"{path}: it was changed since hwkit wrote it")
+    return State(path, document)
 
 
 def unfinished(store: str | None, address: str) -> str | None:

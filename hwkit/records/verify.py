@@ -144,8 +144,8 @@ def _windows(record: Record) -> str:
 def _figures(record: Record) -> str:
     document = record.document
     for name, value in _as_of(document, record.summary().to_json()).items():
-        if difference := _difference(_wordless(value), _wordless(document[name]), name):
-            raise RecordError(f"does not follow from the rows: {difference}")
+        if found := difference(_wordless(value), _wordless(document[name]), name):
+            raise RecordError(f"does not follow from the rows: {found}")
     return f"{len(document['figures'])} figures computed again"
 
 
@@ -376,15 +376,15 @@ def _wordless(value: Any) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
-def _difference(ours: Any, stated: Any, path: str) -> str | None:  # noqa: ANN401 - JSON
+def difference(ours: Any, stated: Any, path: str) -> str | None:  # noqa: ANN401 - JSON
     """Say where two values differ; None: nowhere, but for how machines round logarithms."""
     if isinstance(ours, dict) and isinstance(stated, dict):
         keys = sorted(ours.keys() | stated.keys())
-        faults = (_difference(ours.get(key), stated.get(key), f"{path}.{key}") for key in keys)
+        faults = (difference(ours.get(key), stated.get(key), f"{path}.{key}") for key in keys)
         return next(filter(None, faults), None)
     if isinstance(ours, list) and isinstance(stated, list) and len(ours) == len(stated):
         places = enumerate(zip(ours, stated, strict=True))
-        faults = (_difference(a, b, f"{path}[{place}]") for place, (a, b) in places)
+        faults = (difference(a, b, f"{path}[{place}]") for place, (a, b) in places)
         return next(filter(None, faults), None)
     if isinstance(ours, float) and is_number(stated):
         same = math.isclose(ours, stated, rel_tol=ROUNDING)

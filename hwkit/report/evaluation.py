@@ -47,7 +47,7 @@ def sheet_of_evaluation(document: dict[str, Any], taken: Sequence[Taken]) -> She
         sections=(Section("What the verdict stands on", tuple(rows)), *sheet.sections),
         verify=(
             *(f"hwkit records import {each.record.id}.jsonl" for each in taken),
-            f"hwkit verify {' '.join(each.record.id for each in taken)}",
+            f"hwkit verify {document['id']}.json",
             f"hwkit report {first.id} --evaluation {document['id']}.json",
         ),
     )

@@ -21,6 +21,7 @@ from hwkit.economics.catalogue import Nameplate
 from hwkit.errors import (
     DeviceFault,
     DeviceLost,
+    HwkitError,
     NoDevice,
     NotPermitted,
     PlanError,
@@ -630,6 +631,28 @@ def test_an_evaluation_is_found_again_and_a_changed_one_refused(path, kept):
         state.read(str(path), "last")
     with pytest.raises(RecordError, match="no evaluation 'e1'"):
         state.read(str(path), "e1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "why"),
+    [
+        ({}, 2, "has no verdict yet"),
+        ({"id": 7}, 2, "its id is 7"),
+        ({"schema": 9}, 2, "of another hwkit (schema 9)"),
+        ({"verdict": "PASS"}, 1, "makes no sense: KeyError: 'protocol'"),
+        ({"verdict": "PASS", "records": 7, "protocol": 7}, 1, "makes no sense"),
+        ({"verdict": "PASS", "records": {"20261122": "0"}}, 1, "no record '20261122'"),
+        ({"verdict": "PASS", "steps": [{"records": ["20261122"]}]}, 1, "makes no sense"),
+    ],
+)
+def test_an_evaluation_that_somebody_wrote_is_told_in_a_line(path, kept, changes, code, why):
+    kept.document |= changes
+    kept.save()
+    done = CliRunner().invoke(cli, ["verify", str(kept.path), "--store", str(path)])
+    fault = done.exception
+    assert (fault.exit_code if isinstance(fault, HwkitError) else done.exit_code) == code
+    assert isinstance(fault, (HwkitError, SystemExit))
+    assert why in done.output + str(fault)
 
 
 def test_one_process_at_a_time_goes_on_with_it(kept):

@@ -12,6 +12,7 @@ from meter_servers import Load, ModbusServer, float32
 from scripted_pool import ScriptedPool, said, until
 from simulated import simulated_process
 
+from hwkit.evaluate import state
 from hwkit.records import Store
 from hwkit.records.verify import verify
 
@@ -174,9 +175,25 @@ def test_an_honest_miner_passes_though_hwkit_was_killed_half_way(tmp_path, meter
         record = store.get(name)
         assert record.digest == digest
         assert all(finding.passed for finding in verify(record))
+    assert set(again(url, document["id"])) == {"PASS"}
+    # Who makes it better, and a digest of that, is found by the records.
+    kept = state.read(url, document["id"])
+    kept.document["lines"][0]["why"] = "it was better"
+    kept.save()
+    first, *others = again(url, kept.path)
+    assert (first, set(others)) == ("FAIL", {"PASS"})
     whole = sum(store.get(name).document["counts"]["wall_ns"] for name in soak["records"])
     store.close()
     assert 7e9 < whole < 10e9  # what was measured before the kill counts
+
+
+def again(url, name):
+    """Return what verify says of an evaluation, then of its records."""
+    words = [HWKIT, "verify", name, "--json", "--store", url]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    told = json.loads(done.stdout)
+    assert (told["verdict"] == "PASS") == (done.returncode == 0)
+    return [each["verdict"] for each in told["records"]]
 
 
 def begun(folder):

@@ -250,7 +250,7 @@ def test_an_evaluation_is_reported_by_its_id(say, evaluated, fed):
     assert fed.id in stands["measured block"]
     assert soak.id in stands["soak"]
     assert stands["network"] == "did not reach 192.0.2.1:443"
-    assert f"hwkit verify {fed.id} {soak.id}" in sheet["verify"]
+    assert f"hwkit verify {name}.json" in sheet["verify"]
     code, out, _ = say("report", name[:8], "--store", path, "--markdown")
     assert code == 0
     assert out.index("## FAIL") < out.index("| J/TH | FAIL |") < out.index("| claim gap |")

@@ -5,7 +5,6 @@ Written before anything is changed, whole and at once: whatever ends this proces
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -53,6 +52,11 @@ class State:
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Keep others from going on with it. Raises NotPermitted where one does already."""
+        try:
+            import fcntl  # noqa: PLC0415 - not of every system
+        except ImportError:
+            yield  # two processes may then go on with one, and each sees to the miner as it is
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_suffix(".lock").open("w") as lock:
             try:

@@ -655,6 +655,7 @@ def test_an_evaluation_that_somebody_wrote_is_told_in_a_line(path, kept, changes
     assert why in done.output + str(fault)
 
 
+@pytest.mark.needs(module="fcntl")
 def test_one_process_at_a_time_goes_on_with_it(kept):
     with kept.claimed(), pytest.raises(NotPermitted), kept.claimed():
         pass

@@ -259,6 +259,7 @@ def test_while_a_process_feeds_it_nobody_else_touches_it(miner):
         pass  # what it has to get back must not be overwritten with what it has now
 
 
+@pytest.mark.needs(module="fcntl")
 def test_a_miner_by_its_other_name_is_the_same_miner(miner):
     pending = kept(miner)
     with pending.kept(), pytest.raises(NotPermitted, match="another hwkit is at it"):

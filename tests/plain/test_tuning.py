@@ -118,7 +118,7 @@ def test_the_fastest_is_found_and_remembered(fastest):
     hasher, said = tuned(device)
     assert hasher.spec.details["name"] == fastest
     assert said[0].startswith("fake:0: tuning, 3 variants")
-    assert re.fullmatch(rf"fake:0: as {fastest} measures best, 1[01]\.\d+ MH/s.*", said[-1])
+    assert re.fullmatch(rf"fake:0: as {fastest} measures best, 1[01](\.\d+)? MH/s.*", said[-1])
     shown = hasher.spec.details["tuned"]
     assert shown["measured_h_s"][0]["variant"] == f"as {fastest}"
     for each in shown["measured_h_s"]:

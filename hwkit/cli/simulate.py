@@ -195,7 +195,7 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
     then is gone for 20 s:
         hwkit simulate --dialect bitmain --web-port 8080 --reboot-takes 20s
     A Whatsminer, whose API takes encrypted changes by this password, and none where there is none:
-        HWKIT_SIMULATE_PASSWORD=... hwkit simulate --dialect whatsminer2
+        HWKIT_SIMULATE_PASSWORD=... hwkit simulate --dialect whatsminer3 --api-port 4433
     """  # noqa: D301 - click's mark of what is not to be wrapped
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -87,12 +87,12 @@ class Api2:
         while True:
             token, fresh = self._token, False
             if token is None or time.monotonic() - token.got > TOKEN_S:
-                token, fresh = self._new_token(), True
+                self._token = token = self._new_token()
+                fresh = True
             request = json.dumps({"token": token.sign, "cmd": command, **members}).encode()
             sealed = {"enc": 1, "data": encrypt(token.key, filled(request))}
             said = self._said(self._send(sealed, command), token, command)
             if said.code not in {_NO_TOKEN, _NO_JSON}:
-                self._token = token
                 _judge(self.host, command, said)
                 return
             self._token = None

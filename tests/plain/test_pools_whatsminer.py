@@ -5,11 +5,11 @@ import time
 
 import pytest
 from fake_whatsminer import OWN, PASSWORD, WORDS, FakeWhatsminer
-from scripted_pool import ScriptedPool, said
-from simulated import simulated, simulated_process
+from scripted_pool import ScriptedPool
+from simulated import simulated_process
 
 from hwkit.errors import DeviceFault, NoDriver, NotPermitted, Unavailable
-from hwkit.hashers.asic import pools, pools_whatsminer, restore, ways
+from hwkit.hashers.asic import asking, pools, pools_whatsminer, restore, ways
 from hwkit.hashers.asic.pools import Bench, ByHand, Elsewhere
 from hwkit.hashers.asic.pools_whatsminer import Whatsminer2Way, WhatsminerWay
 from hwkit.wire import cgminer, whatsminer
@@ -29,6 +29,7 @@ def state(tmp_path, monkeypatch, credentials):
     monkeypatch.setattr(pools, "SOON_S", 0.01)
     monkeypatch.setattr(pools, "AWAY_S", 0.02)
     monkeypatch.setattr(pools_whatsminer, "TAKEN_UP_S", 0.05)
+    monkeypatch.setattr(pools_whatsminer, "SETTLED_S", 0.2)
     credentials(**WORDS)
     return tmp_path / "state" / "restore"
 
@@ -196,6 +197,21 @@ def test_what_its_owner_has_changed_meanwhile_stays(version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_one_that_is_looked_at_while_it_exchanges_its_pools(version):
+    with FakeWhatsminer(version) as fake:
+        before = fake.state()
+        way, pending = kept(fake)
+        with pending.kept():
+            to_bench(way, pending.own)
+            fake.running = OWN[1:]
+            way = choose(fake)
+            assert not way.toward_own(pending.own, BENCH)
+            fake.running = fake.configured
+            assert pools.until(lambda: way.toward_own(pending.own, BENCH), PATIENCE_S)
+        assert fake.state() == before
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     ("absent", "said"),
     [
@@ -215,6 +231,25 @@ def test_without_its_passwords_nothing_is_changed(version, absent, said, credent
         assert str(raised.value).isprintable()
         assert not any(secret in str(raised.value) for secret in SECRETS)
         assert fake.state() == before
+
+
+@pytest.mark.parametrize("word", ["password", "pool_password"])
+def test_without_its_passwords_it_waits_for_them_and_is_put_back_then(word, credentials, state):
+    with FakeWhatsminer() as fake:
+        before = fake.state()
+        way, pending = kept(fake)
+        with pending.kept():
+            to_bench(way, pending.own)
+        credentials(**{known: what for known, what in WORDS.items() if known != word})
+        began = time.monotonic()
+        with pytest.raises(NotPermitted, match="--manual"):
+            ways.put_back(pending)
+        assert time.monotonic() - began < PATIENCE_S  # not tried until it is there
+        assert len(files(state)) == 1
+        credentials(**WORDS)
+        ways.put_back(pending)
+        assert fake.state() == before
+        assert files(state) == []
 
 
 def test_one_password_is_enough_for_all(credentials):
@@ -244,17 +279,37 @@ def test_one_that_serves_all_its_pools_is_refused():
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_closed_api_and_a_wrong_password_end_it_at_once(version, credentials):
+def test_a_closed_api_and_a_wrong_password_end_it_at_once(version, credentials, state):
     with FakeWhatsminer(version) as fake:
+        before = fake.state()
         way, pending = kept(fake)
         fake.is_open = False
-        with pytest.raises(Closed):
-            to_bench(way, pending.own)
-    credentials(**(WORDS | {"password": "wrong-one"}))
+        with pending.kept():
+            with pytest.raises(Closed):
+                to_bench(way, pending.own)
+            assert ways.put_back(pending)  # it has its own, and nobody has to wait for it
+        assert files(state) == []
+        fake.is_open = True
+        credentials(**(WORDS | {"password": "wrong-one"}))
+        way, pending = kept(fake)
+        with pending.kept():
+            with pytest.raises(Refused):
+                to_bench(way, pending.own)
+            assert ways.put_back(pending)
+        assert files(state) == []
+        assert fake.state() == before
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_one_that_is_closed_before_it_has_its_own_pools_back_stays_on_the_list(version, state):
     with FakeWhatsminer(version) as fake:
         way, pending = kept(fake)
-        with pytest.raises(Refused):
+        with pending.kept():
             to_bench(way, pending.own)
+            fake.is_open = False
+            with pytest.raises(NotPermitted, match="WhatsMinerTool"):
+                ways.put_back(pending)
+        assert len(files(state)) == 1
 
 
 def test_what_it_will_not_be_told_is_told_to_the_user():
@@ -330,22 +385,23 @@ def test_pools_of_api_3_that_make_no_sense(rows):
 # Against `hwkit simulate`.
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 def test_a_bench_from_end_to_end_leaves_no_password_anywhere(
-    hwkit, tmp_path, state, monkeypatch, path
+    version, hwkit, tmp_path, state, monkeypatch
 ):
     monkeypatch.setenv("HWKIT_SIMULATE_PASSWORD", PASSWORD)
     mine = tmp_path / "simulated.json"
     with ScriptedPool() as one, ScriptedPool() as two:
         own = [f"--pool={one.url},me.1,pool-secret-1", f"--pool={two.url},me.2,pool-secret-2"]
-        flags = ["--dialect", "whatsminer2", "--rate", "500kH/s", "--state", mine, *own]
+        flags = ["--dialect", f"whatsminer{version}", "--rate", "500kH/s", "--state", mine, *own]
         with simulated_process(*flags) as miner:
             before = json.loads(mine.read_text())["pools"]
             address = f"asic:127.0.0.1:{miner.api_port}"
             done = hwkit("bench", address, "--time", "3s", "--warmup", "0s", "--json")
             assert done.returncode == 0, done.stderr
             assert json.loads(mine.read_text())["pools"] == before
-            shown = said(miner.api_port, "pools")["POOLS"]
-    assert [pool["URL"] for pool in shown] == [one.url, two.url]
+            shown = asking.Miner("127.0.0.1", asking.Ports(api=miner.api_port)).read().pools
+    assert [pool.url for pool in shown] == [one.url, two.url]
     [record] = json.loads(done.stdout)["records"]
     assert record["figures"]["hashrate"]["value"] > 0
     assert files(state) == []
@@ -353,25 +409,5 @@ def test_a_bench_from_end_to_end_leaves_no_password_anywhere(
     (tmp_path / "credentials.toml").unlink()
     left = [done.stdout, done.stderr]
     left += [each.read_bytes().decode("latin-1") for each in tmp_path.rglob("*") if each.is_file()]
-    assert path.read_bytes()  # the store: there is something to look at
+    assert (tmp_path / "records.sqlite").exists()  # the store: there is something to look at
     assert not any(secret in text for text in left for secret in SECRETS)
-
-
-def test_a_simulated_one_without_a_password_is_closed():
-    with simulated("whatsminer2", pools=["127.0.0.1:1,a,b"]) as miner:
-        way = ways.choose("127.0.0.1", miner.api_port, 1)
-        own = way.read()
-        with pytest.raises(Closed):
-            pools.until(lambda: way.toward_bench(own, BENCH), PATIENCE_S)
-        assert [pool.user for pool in miner.pools.list] == ["a"]
-
-
-def test_a_simulated_one_gives_32_tokens_and_takes_no_other_password():
-    with simulated("whatsminer2", pools=["127.0.0.1:1,a,b"], admin_password="another") as miner:
-        way = ways.choose("127.0.0.1", miner.api_port, 1)
-        with pytest.raises(Refused):
-            way.toward_bench(way.read(), BENCH)
-        codes = [said(miner.api_port, "get_token")["Code"] for _ in range(32)]
-    assert set(codes) == {134, 136}
-    assert codes[0] == 134
-    assert codes[-1] == 136

@@ -411,13 +411,15 @@ SIMULATED = {
     "axeos": ["--dialect", "axeos", "--reboot-takes", "2s"],
     "bitmain": ["--dialect", "bitmain", "--reboot-takes", "4s"],
     "whatsminer2": ["--dialect", "whatsminer2"],
+    "whatsminer3": ["--dialect", "whatsminer3"],
 }
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", SIMULATED)
 def test_killed_ten_times(kind, state, credentials, tmp_path, monkeypatch):
-    credentials(user="root", password="simulated", pool_password="x")
+    user = "super" if kind == "whatsminer3" else "root"
+    credentials(user=user, password="simulated", pool_password="x")
     monkeypatch.setenv("HWKIT_SIMULATE_PASSWORD", "simulated")
     seed = random.randrange(1 << 32)
     print("seed", seed)

@@ -69,6 +69,7 @@ def test_the_bench_pool_tells_each_kind_of_wrong_share(bench):
         "luxos",
         "avalon",
         pytest.param("whatsminer2", marks=pytest.mark.needs(module="passlib")),
+        pytest.param("whatsminer3", marks=pytest.mark.needs(module="passlib")),
         pytest.param("bitmain", marks=pytest.mark.needs(module="aiohttp")),
         pytest.param("axeos", marks=pytest.mark.needs(module="aiohttp")),
     ],
@@ -77,7 +78,8 @@ def test_its_pools_are_changed_and_put_back(dialect, bench, credentials, monkeyp
     monkeypatch.setattr(pools, "SOON_S", 0.02)
     monkeypatch.setattr(pools, "AWAY_S", 0.1)
     words = {"pool_password_1": "secret", "pool_password_2": "2"}
-    credentials(user="root", password="simulated", **words)
+    user = {"whatsminer3": "super"}.get(dialect, "root")
+    credentials(user=user, password="simulated", **words)
     options = {"reboot_takes_s": 0.1, "reboots_on_pool_change": dialect == "luxos"}
     options["admin_password"] = "simulated"
     with (

@@ -105,6 +105,10 @@ def test_a_token_serves_until_it_is_old_or_not_taken_any_more(monkeypatch):
         order(fake, one)
         order(fake, one)
         assert fake.asked.count("get_token") == 1
+        fake.cut = lambda _: "after"
+        with pytest.raises((DeviceFault, NotPermitted)):
+            order(fake, one)
+        fake.cut = lambda _: None
         fake.tokens.clear()  # it has restarted
         order(fake, one)
         assert fake.asked.count("get_token") == 2

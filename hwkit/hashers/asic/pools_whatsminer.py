@@ -18,7 +18,8 @@ from hwkit.hashers.asic.pools import BY_HAND, ByHand, Elsewhere, rows_of
 from hwkit.units import plain
 from hwkit.wire import whatsminer
 from hwkit.wire.credentials import table_of
-from hwkit.wire.whatsminer_writes import Api2, Api3, NotDone
+from hwkit.wire.http import Refused
+from hwkit.wire.whatsminer_writes import Api2, Api3, Closed, NotDone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 MOST = 3  # pools that its commands take
 TAKEN_UP_S = 60.0  # until it shows what it was told; else its btminer is restarted, once
+SETTLED_S = 10.0  # it may take out its pools one by one, and be looked at meanwhile
 ANY = "x"  # our pool's password
 FAILOVER = "failover"
 
@@ -62,6 +64,7 @@ class WhatsminerWay(ABC):
         self._told: list[Pool] = []
         self._told_at = -math.inf
         self._restarted = False
+        self._strange_since: float | None = None
 
     def read(self) -> dict[str, Any]:
         """Return its pools; see pools.Way."""
@@ -95,12 +98,21 @@ class WhatsminerWay(ABC):
         """
         now, theirs = self._shown(), _own(own)
         if not bench.is_at(now[0].url) and now[0] != theirs[0]:
+            self._strange_since = self._strange_since or time.monotonic()
+            if time.monotonic() - self._strange_since < SETTLED_S:
+                return False
             raise Elsewhere(self._host, now[0].url)
+        self._strange_since = None
         rest = now[1:] if len(now) >= len(theirs) else theirs[1:]
         wanted = [theirs[0], *rest]
         if now == wanted == self._told:
             return True
-        self._tell(wanted, bench)
+        try:
+            self._tell(wanted, bench)
+        except (Closed, NotDone, Refused):
+            if now != wanted:
+                raise
+            return True  # it took nothing before, either
         return False
 
     def close(self) -> None:  # noqa: B027 - of pools.Way, which is a protocol
@@ -127,14 +139,14 @@ class WhatsminerWay(ABC):
     def _with_passwords(
         self, pools: Sequence[Pool], bench: Bench | None
     ) -> list[tuple[str, str, str]]:
-        """Return URL, user and password of each. Raises NotPermitted where one is not known."""
+        """Return URL, user and password of each. Raises ByHand where one is not known."""
         whole = []
         for place, pool, known in zip(range(1, MOST + 1), pools, self._passwords, strict=False):
             password = ANY if bench is not None and bench.is_at(pool.url) else known
             if password is None:
                 words = f"pool_password (or pool_password_{place}) under {table_of(self._host)}"
                 why = f"it wants its own pools' passwords back, and tells none: put {words}"
-                raise NotPermitted(self._host, f"{why}, or {BY_HAND}")
+                raise ByHand(self._host, f"{why}, or {BY_HAND}")
             whole.append((*pool, password))
         return whole
 

@@ -28,7 +28,7 @@ test: $(VENV)/.test  ## the tests that need no device, and those for the devices
 # Tests that neither run this C nor ask what a machine has: to run them once is enough.
 ONCE := aarch64 asic_command captures cgminer* child credentials cuda* dialects economics* efficiency energy evaluate* \
     fed* fields foresee fuzz_* inferred lot meter* models numba* opencl* peers pool* probes profiles prove ranking \
-    repair report* rig shares* simulate* statistics steady sweep tuning units worth*
+    repair report* rig shares* simulate* statistics steady sweep tuning units whatsminer* worth*
 BUT_ONCE := $(foreach name,$(ONCE),--ignore-glob='*/test_$(name).py')
 
 test-hidden: $(VENV)/.test  ## the plain tests as on a machine without C extension, fcntl and /proc

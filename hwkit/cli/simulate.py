@@ -194,6 +194,8 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
     An Antminer, whose pools are changed by its web page (user root, password simulated), and which
     then is gone for 20 s:
         hwkit simulate --dialect bitmain --web-port 8080 --reboot-takes 20s
+    A Whatsminer, whose API takes encrypted changes by this password, and none where there is none:
+        HWKIT_SIMULATE_PASSWORD=... hwkit simulate --dialect whatsminer3 --api-port 4433
     """  # noqa: D301 - click's mark of what is not to be wrapped
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -220,6 +222,7 @@ def command(*, as_json: bool, verbose: bool, **given: Any) -> None:  # noqa: ANN
         reboots_on_pool_change=given["reboot_on_pool_change"],
         user=given["web_user"],
         password=given["web_password"],
+        admin_password=os.environ.get("HWKIT_SIMULATE_PASSWORD"),
         malformed=given["malformed"],
         writable=not given["no_write"],
         tuning_s=given["tuning"] or 0.0,

@@ -15,6 +15,7 @@ from hwkit.errors import PlanError
 from hwkit.simulate.dialect import Answer
 from hwkit.simulate.malformed import MALFORMATIONS
 from hwkit.simulate.pools import Pool, Refused
+from hwkit.simulate.whatsminer import Sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,7 @@ class Api:
             self._own |= {name: partial(self._in_session, name) for name in IN_SESSION}
         self._privileged |= self._own.keys()
         self._session: str | None = None  # whoever is logged on
+        self._sealed = Sealed(miner) if self._dialect.say("has_tokens") else None
 
     async def listen(self, host: str, port: int) -> int:
         """Begin to answer; return the port, which 0 leaves to the system. Raises OSError."""
@@ -102,6 +104,8 @@ class Api:
             asked: Any = json.loads(request)
         except (ValueError, RecursionError):
             return self._document(self._error(23, "Invalid JSON"))
+        if self._sealed is not None and isinstance(asked, dict) and "enc" in asked:
+            return self._sealed.reply(asked, self._document)
         command = asked.get("command", asked.get("cmd")) if isinstance(asked, dict) else None
         if not isinstance(command, str):
             return self._document(self._error(24, "Missing JSON 'command'"))
@@ -130,7 +134,10 @@ class Api:
     def _document(self, answer: Answer) -> str:
         if answer.section == "":  # RESTART and BYE
             return f'{{"STATUS":"{answer.message}","id":1}}'
-        return answer.to_json(self._dialect.say("description"), self._when()) + answer.end
+        about = self._dialect.say("description")
+        if answer.whole:
+            about = self._dialect.say("own_description", about)
+        return answer.to_json(about, self._when()) + answer.end
 
     def _line(self, answer: Answer) -> str:
         if answer.section == "":
@@ -147,6 +154,8 @@ class Api:
         return Answer(code, message, severity="E", described=described, whole=whole)
 
     def _answer(self, command: str, parameter: str, *, joined: bool = False) -> Answer:
+        if command == "get_token" and self._sealed is not None:
+            return self._sealed.token()
         changing = command in self._privileged
         known = changing or command == "check" or self._dialect.knows(command)
         if not known or (joined and (changing or command == "check")):

@@ -31,6 +31,7 @@ class Behaviour:
     reboots_on_pool_change: bool = False
     user: str = "root"  # of its web page, where that asks for one
     password: str = "simulated"  # noqa: S105 - it guards nothing
+    admin_password: str | None = None  # of a Whatsminer's API; None: closed to changes
     malformed: str | None = None  # which of simulate.malformed
     writable: bool = True  # its API lets pools be changed
     tuning_s: float = 0.0  # so long it tunes itself, and its rate rises

@@ -56,6 +56,17 @@ class Dialect:
         """Has it web pages?"""
         return bool(self.words.get("page"))
 
+    @property
+    def has_frames(self) -> bool:
+        """Does it speak a Whatsminer's API 3?"""
+        return bool(self.words.get("framed"))
+
+    def frame(self, key: str, miner: Miner, own: Mapping[str, Any]) -> str:
+        """Return the message, JSON, that answers a command of API 3; `own` are values besides."""
+        spec = self.words["framed"][key]
+        rows = _rows(spec, miner, common_values(miner) | dict(own))
+        return f'{{"{spec["list"]}":[{",".join(rows)}]}}' if "list" in spec else rows[0]
+
     def knows(self, command: str) -> bool:
         """Has it an answer to this command?"""
         return command in self.words["reply"]
@@ -69,14 +80,7 @@ class Dialect:
         spec = self.words["reply"][command]
         spec = self.words["reply"][spec["same"]] if "same" in spec else spec
         values = common_values(miner)
-        match spec.get("each"):
-            case "board":
-                rows = [spec["row"] % each for each in board_values(miner, values)]
-            case "pool":
-                rows = [spec["row"] % each for each in pool_values(miner, values)]
-            case _:
-                templates = spec["rows"] if "rows" in spec else [spec["row"]]
-                rows = [template % values for template in templates]
+        rows = _rows(spec, miner, values)
         return Answer(
             spec["code"],
             spec.get("message", "") % values,
@@ -128,6 +132,17 @@ class Answer:
             pairs = ",".join(f"{key}={_escape(word(value))}" for key, value in members.items())
             said += f"{self.section},{pairs}|" if self.one else f"{pairs}|"
         return said
+
+
+def _rows(spec: Mapping[str, Any], miner: Miner, values: dict[str, Any]) -> list[str]:
+    """Fill a template with the values of the whole, or of each board or pool."""
+    match spec.get("each"):
+        case "board":
+            return [spec["row"] % each for each in board_values(miner, values)]
+        case "pool":
+            return [spec["row"] % each for each in pool_values(miner, values)]
+    templates = spec["rows"] if "rows" in spec else [spec["row"]]
+    return [template % values for template in templates]
 
 
 def names() -> list[str]:

@@ -14,6 +14,7 @@ from hwkit.errors import DeviceFault, Unavailable
 from hwkit.sha256d import sha256d
 from hwkit.simulate.api import Api
 from hwkit.simulate.counters import Counters
+from hwkit.simulate.framed import Framed
 from hwkit.simulate.hashing import Hashing, Work
 from hwkit.simulate.stratum import Session, Verdict
 from hwkit.work import DIFFICULTY_1
@@ -119,6 +120,8 @@ class Miner:
 
     async def _boot(self, ready: Callable[[Miner], None]) -> None:
         self._doors = [Api(self)] if self.dialect.has_api else []
+        if self.dialect.has_frames:
+            self._doors.append(Framed(self))
         if self.dialect.has_web:
             from hwkit.simulate.web import Web  # noqa: PLC0415 - aiohttp, where it is needed
 
@@ -157,7 +160,7 @@ class Miner:
 
     async def _open_doors(self) -> None:
         for door in self._doors:
-            if isinstance(door, Api):
+            if isinstance(door, (Api, Framed)):
                 self.api_port = await self._bind(door, self.api_port)
             elif self.dialect.has_api:
                 self.web_port = await self._bind(door, self.web_port)

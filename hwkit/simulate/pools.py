@@ -222,6 +222,11 @@ class Pools:
         self.configured = _by_priority(pools)
         self._write()
 
+    def replace(self, pools: Sequence[Pool]) -> None:
+        """Have others at once, and configure them, as a Whatsminer does."""
+        self.list = _by_priority(pools)
+        self.save()
+
     def save(self) -> None:
         """Configure what the API has changed."""
         self.configured = list(self.list)

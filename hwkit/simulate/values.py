@@ -117,10 +117,12 @@ def board_values(miner: Miner, values: dict[str, Any]) -> Iterator[dict[str, Any
             "board_difficulty": values["difficulty_accepted"] / boards,
             "board_mhs_ideal": _decimal(float(values["mhs_ideal"]) / boards),
             "board_ghs_ideal": _decimal(float(values["ghs_ideal"]) / boards),
+            "board_ths_ideal": _decimal(float(values["ths_ideal"]) / boards),
         }
         for name, rate in values.items():
             if name.startswith("h_"):
                 own[f"board_mhs_{name[2:]}"] = _decimal(rate / boards / 1e6)
+                own[f"board_ths_{name[2:]}"] = _decimal(rate / boards / 1e12)
         yield {**values, **own}
 
 
@@ -137,6 +139,7 @@ def pool_values(miner: Miner, values: dict[str, Any]) -> Iterator[dict[str, Any]
             "pool_user": _quoted(pool.user),
             "pool_password": _quoted(pool.password),
             "pool_status": pool.status,
+            "pool_status_small": pool.status.lower(),
             "pool_priority": pool.priority,
             "pool_jobs": pool.jobs,
             "pool_works": pool.works,

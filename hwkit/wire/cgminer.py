@@ -44,6 +44,7 @@ __all__ = [
     "brackets",
     "parse",
     "poll",
+    "send",
 ]
 
 PORT = 4028
@@ -112,8 +113,28 @@ def ask(
     of 4 KiB; NoDevice, NotPermitted (an access list), Denied, DeviceTimeout, Truncated and
     ProtocolError, each with what to do.
     """
-    request = _request(command, parameter, extra, text=text)
-    answer = _Answer(host, port, command)
+    return _exchange(
+        host, port, command, _request(command, parameter, extra, text=text), deadline_s
+    )
+
+
+def send(
+    host: str,
+    document: Mapping[str, Any],
+    what: str,
+    *,
+    port: int = PORT,
+    deadline_s: float = DEADLINE_S,
+) -> Reply:
+    """Send a request that is no command, as a Whatsminer's encrypted ones are; `what` is its name.
+
+    Raises as ask does.
+    """
+    return _exchange(host, port, what, _written(what, document), deadline_s)
+
+
+def _exchange(host: str, port: int, what: str, request: bytes, deadline_s: float) -> Reply:
+    answer = _Answer(host, port, what)
     deadline = time.monotonic() + deadline_s
     places = tcp.resolve(host, port, _STREAM)
     try:
@@ -309,11 +330,16 @@ def _request(
         words = "|".join((command, *map(str, given.values())))
         if not words.isprintable():
             raise PlanError(f"{command}: a control character cannot be sent in the text form")
-        request = words.encode()
-    else:
-        whole = {"command": command} | given | dict(extra or {})
-        request = json.dumps(whole, separators=(",", ":")).encode()
+        return _short(command, words.encode())
+    return _written(command, {"command": command} | given | dict(extra or {}))
+
+
+def _written(what: str, document: Mapping[str, Any]) -> bytes:
+    return _short(what, json.dumps(document, separators=(",", ":")).encode())
+
+
+def _short(what: str, request: bytes) -> bytes:
     if len(request) > LONGEST:
-        said = f"{command}: a request has {LONGEST} bytes at most, not {len(request)}"
+        said = f"{what}: a request has {LONGEST} bytes at most, not {len(request)}"
         raise PlanError(f"{said}: shorten its parameter")
     return request

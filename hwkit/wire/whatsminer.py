@@ -1,6 +1,6 @@
 """Whatsminer's API 3, TCP port 4433: four bytes of length, little-endian, then JSON, both ways.
 
-Reading only. Source: MicroBT, WhatsMiner API V3.
+What changes something is signed: whatsminer_writes.py. Source: MicroBT, WhatsMiner API V3.
 """
 
 from __future__ import annotations

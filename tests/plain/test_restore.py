@@ -411,13 +411,17 @@ SIMULATED = {
     "forgets": ["--forget"],
     "axeos": ["--dialect", "axeos", "--reboot-takes", "2s"],
     "bitmain": ["--dialect", "bitmain", "--reboot-takes", "4s"],
+    "whatsminer2": ["--dialect", "whatsminer2"],
+    "whatsminer3": ["--dialect", "whatsminer3"],
 }
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", SIMULATED)
-def test_killed_ten_times(kind, state, credentials, tmp_path):
-    credentials(user="root", password="simulated")
+def test_killed_ten_times(kind, state, credentials, tmp_path, monkeypatch):
+    user = "super" if kind == "whatsminer3" else "root"
+    credentials(user=user, password="simulated", pool_password="x")
+    monkeypatch.setenv("HWKIT_SIMULATE_PASSWORD", "simulated")
     seed = random.randrange(1 << 32)
     print("seed", seed)
     draw = random.Random(seed)

@@ -127,6 +127,7 @@ def test_what_it_may_not_change_it_says():
 
 @pytest.mark.parametrize("name", BY_API)
 def test_every_answer_is_one_that_its_make_gives(name):
+    read_as = {"bitmain": "antminer", "whatsminer2": "whatsminer"}.get(name, name)
     miner = switched_off(name)
     for command in miner.dialect.words["reply"]:
         if status_of(reply(miner, command)) == "E":
@@ -136,11 +137,11 @@ def test_every_answer_is_one_that_its_make_gives(name):
         each.name: cgminer.parse(
             Api(miner).reply(json.dumps({"command": each.command or each.name}).encode())
         )
-        for each in dialects.dialects()["antminer" if name == "bitmain" else name].commands
+        for each in dialects.dialects()[read_as].commands
         if each.via == "cgminer"
     }
     found = dialects.recognise(answers)
-    assert found.name == {"bitmain": "antminer"}.get(name, name)
+    assert found.name == read_as
     told = found.read(answers)
     assert told.elapsed_s is not None
     assert [pool.user for pool in told.pools] == ["first", "second"]

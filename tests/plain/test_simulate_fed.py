@@ -68,6 +68,8 @@ def test_the_bench_pool_tells_each_kind_of_wrong_share(bench):
         "bfgminer",
         "luxos",
         "avalon",
+        pytest.param("whatsminer2", marks=pytest.mark.needs(module="passlib")),
+        pytest.param("whatsminer3", marks=pytest.mark.needs(module="passlib")),
         pytest.param("bitmain", marks=pytest.mark.needs(module="aiohttp")),
         pytest.param("axeos", marks=pytest.mark.needs(module="aiohttp")),
     ],
@@ -75,8 +77,11 @@ def test_the_bench_pool_tells_each_kind_of_wrong_share(bench):
 def test_its_pools_are_changed_and_put_back(dialect, bench, credentials, monkeypatch):
     monkeypatch.setattr(pools, "SOON_S", 0.02)
     monkeypatch.setattr(pools, "AWAY_S", 0.1)
-    credentials(user="root", password="simulated")
+    words = {"pool_password_1": "secret", "pool_password_2": "2"}
+    user = {"whatsminer3": "super"}.get(dialect, "root")
+    credentials(user=user, password="simulated", **words)
     options = {"reboot_takes_s": 0.1, "reboots_on_pool_change": dialect == "luxos"}
+    options["admin_password"] = "simulated"
     with (
         ScriptedPool() as own,
         simulated(
@@ -98,8 +103,7 @@ def test_its_pools_are_changed_and_put_back(dialect, bench, credentials, monkeyp
         assert after == before
         shares = len(own.shares)
         until(lambda: len(own.shares) > shares)
-        if hasattr(way, "_host") and not isinstance(way, pools.CgminerWay):
-            way._host.close()
+        way.close()
 
 
 def test_what_lets_nobody_change_its_pools_is_found_out():

@@ -4,6 +4,8 @@ import json
 import math
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -109,6 +111,34 @@ def test_it_reads_what_our_own_dialect_reads(dialect, host):
         assert (told.chips, ours.chips.value) == (None, 480)
     else:
         assert told.chips.value == ours.chips.value
+
+
+# It sends what it likes to who refuses it: so to our own, and in a process of its own.
+SET_POOLS = """
+import asyncio, sys
+from pyasic_rs import MinerFactory, PoolConfig, PoolGroupConfig
+async def main(host, password):
+    miner = await MinerFactory().get_miner(host)
+    miner.set_auth("admin", password)
+    pools = [PoolConfig(url="stratum+tcp://127.0.0.1:1", username="new", password="n")]
+    print(await miner.set_pools_config([PoolGroupConfig(name="", quota=1, pools=pools)]))
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@with_library
+@pytest.mark.needs(module="passlib")
+@pytest.mark.parametrize(("password", "users"), [("right", ["new"]), ("wrong", ["me"])])
+def test_it_changes_the_pools_of_our_whatsminer(password, users):
+    """Their encryption and ours are two programs, and understand each other."""
+    host = "127.0.6.8"
+    own = ["127.0.0.1:2,me,x"]
+    with simulated(
+        "whatsminer2", pools=own, host=host, api_port=4028, admin_password="right"
+    ) as miner:
+        command = [sys.executable, "-c", SET_POOLS, host, password]
+        subprocess.run(command, capture_output=True, timeout=120, check=False)
+        assert [pool.user for pool in miner.pools.list] == users
 
 
 @with_library

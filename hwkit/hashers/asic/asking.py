@@ -135,12 +135,15 @@ class Miner:
         return found
 
     def _by_pages(self) -> Dialect | None:
-        if self._is(dialects()["whatsminer3"]):
-            return dialects()["whatsminer3"]
+        spoken_to = bool(self.answers)  # by the cgminer API: nothing else is at that port
+        usual = self._ports
+        named = usual.api != Ports().api and usual.whatsminer == Ports().whatsminer
+        meant = replace(usual, whatsminer=usual.api)  # HOST:PORT, of one that has API 3 alone
+        for self._ports in (meant, usual) if named and not spoken_to else (usual,):
+            if self._is(dialects()["whatsminer3"]):
+                return dialects()["whatsminer3"]
         if find_spec("aiohttp") is None:
             return None
-        spoken_to = bool(self.answers)  # by the cgminer API: no HTTP is at that port
-        usual = self._ports
         meant = replace(usual, http=usual.api)  # HOST:PORT, of one that has pages alone
         unusual = usual.api != Ports().api and usual.http == Ports().http
         for self._ports in (meant, usual) if unusual and not spoken_to else (usual,):

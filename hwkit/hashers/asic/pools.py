@@ -15,6 +15,7 @@ from hwkit.errors import DeviceFault, NoDriver, NotPermitted, ProtocolError, Una
 from hwkit.units import plain
 from hwkit.wire import cgminer
 from hwkit.wire.http import Refused
+from hwkit.wire.whatsminer_writes import Closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,7 +55,7 @@ class Elsewhere(NotPermitted):
 
 
 # Faults that no repetition will cure.
-FINAL = (cgminer.Denied, Refused, NoDriver, ByHand, OwnDead, Elsewhere)
+FINAL = (cgminer.Denied, Closed, Refused, NoDriver, ByHand, OwnDead, Elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,9 @@ def until(
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
+    """A pool, as the cgminer API tells it."""
+
     number: int
     priority: int
     url: str
@@ -156,6 +159,7 @@ class _Row:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
+        """Read a row of what `pools` answers."""
         number, priority = int(row["POOL"]), int(row.get("Priority", row["POOL"]))
         status = row.get("Status")
         named = str(row["URL"]), str(row.get("User", ""))
@@ -227,16 +231,10 @@ class CgminerWay:
     def close(self) -> None:
         """Do nothing: each request has a connection of its own."""
 
-    def _rows(self) -> list[_Row]:
-        """Return its pools, by priority."""
-        reply = cgminer.ask(self._host, "pools", port=self._port)
-        try:
-            rows = [_Row.of(row) for row in reply.document.get("POOLS", [])]
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise ProtocolError(f"{self._host}: its pools make no sense", reply.raw) from error
-        return sorted((row for row in rows if row.url), key=lambda row: row.priority)
+    def _rows(self) -> list[Row]:
+        return rows_of(self._host, self._port)
 
-    def _remove(self, ours: _Row, theirs: list[_Row]) -> None:
+    def _remove(self, ours: Row, theirs: list[Row]) -> None:
         """Remove the bench pool, which a cgminer does not let go while no other is alive.
 
         Restarted, it begins with its first one, alive or dead; of what it could lose by that, with
@@ -265,6 +263,16 @@ class CgminerWay:
             raise Unwilling(f"{self._host}: {command}: {said}")
 
 
+def rows_of(host: str, port: int) -> list[Row]:
+    """Return the pools that the cgminer API tells, by priority. Raises as cgminer.ask does."""
+    reply = cgminer.ask(host, "pools", port=port)
+    try:
+        rows = [Row.of(row) for row in reply.document.get("POOLS", [])]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ProtocolError(f"{host}: its pools make no sense", reply.raw) from error
+    return sorted((row for row in rows if row.url), key=lambda row: row.priority)
+
+
 def is_privileged(host: str, port: int) -> bool:
     """May we change what its cgminer API lets one change? Raises as cgminer.ask does."""
     try:
@@ -274,7 +282,7 @@ def is_privileged(host: str, port: int) -> bool:
     return status is not None and status.kind == "S"
 
 
-def _in_order(rows: list[_Row], pools: list[dict[str, str]]) -> list[_Row]:
+def _in_order(rows: list[Row], pools: list[dict[str, str]]) -> list[Row]:
     """Return rows in the order of these pools; those that came since follow as they are."""
     left, order = list(rows), []
     for pool in pools:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from hwkit.errors import DeviceFault, NoDevice, NoDriver, NotPermitted, Unavailable
 from hwkit.hashers.asic.pools import BY_HAND, CgminerWay, Way, is_privileged, until
 from hwkit.hashers.asic.pools_http import AxeosWay, BitmainWay
-from hwkit.wire import cgminer
-from hwkit.wire.credentials import credentials
+from hwkit.hashers.asic.pools_whatsminer import Whatsminer2Way, Whatsminer3Way
+from hwkit.wire import cgminer, whatsminer
+from hwkit.wire.credentials import credentials, table_of
 from hwkit.wire.http import Host, Refused
+from hwkit.wire.whatsminer_writes import NotDone, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from hwkit.hashers.asic.restore import Pending
 
 USER = "root"  # whose page Bitmain's is, unless the credentials file says otherwise
+SUPER = "super"  # likewise, whose API 3 a Whatsminer's is
 
 
 def choose(host: str, port: int, web: int) -> Way:
@@ -33,6 +38,8 @@ def choose(host: str, port: int, web: int) -> Way:
             return CgminerWay(host, port)
         version = cgminer.ask(host, "version", port=port).document
     except (DeviceFault, Unavailable) as error:
+        if Whatsminer3Way.answers(host, _port_3(port)):
+            return named(Whatsminer3Way.name, host, port, web)
         way = _axeos(host, web)
         if way is None:
             if isinstance(error, Unavailable):
@@ -41,6 +48,9 @@ def choose(host: str, port: int, web: int) -> Way:
         return way
     if "antminer" in json.dumps(version).lower():
         return named("bitmain", host, port, web)
+    speaks = _whatsminer(host, port)
+    if speaks is not None:
+        return named(speaks, host, port, web)
     raise NotPermitted(host, f"its API lets nobody change its pools: {BY_HAND}")
 
 
@@ -48,6 +58,8 @@ def named(name: str, host: str, port: int, web: int) -> Way:
     """Return the way of that name. Raises NoDriver, and NotPermitted where it wants a password."""
     if name == CgminerWay.name:
         return CgminerWay(host, port)
+    if name in {Whatsminer2Way.name, Whatsminer3Way.name}:
+        return _whatsminer_way(name, host, port)
     if find_spec("aiohttp") is None:
         raise NoDriver(host, "pip install 'hwkit[http]': its pools are changed over HTTP")
     page = _page(host, web)
@@ -94,6 +106,40 @@ def _axeos(host: str, web: int) -> Way | None:
         way.close()
         return None
     return way
+
+
+def _whatsminer(host: str, port: int) -> str | None:
+    """Return by which way what answers at the cgminer API's port is changed; None: by none."""
+    told = ""
+    with suppress(cgminer.Denied):
+        match cgminer.ask(host, "get_version", port=port).document.get("Msg"):
+            case {"api_ver": str(told)}:
+                pass
+    version = re.search(r"\d+", told)
+    if version is None or int(version[0]) >= 3:
+        return Whatsminer3Way.name if Whatsminer3Way.answers(host, _port_3(port)) else None
+    with suppress(NotDone):  # API 1 began to give tokens at some point
+        token_of(host, port)
+        return Whatsminer2Way.name
+    return None
+
+
+def _whatsminer_way(name: str, host: str, port: int) -> Way:
+    if find_spec("cryptography") is None or find_spec("passlib") is None:
+        raise NoDriver(host, "pip install 'hwkit[whatsminer]': it takes encrypted commands alone")
+    words = credentials(host)
+    user = "admin" if name == Whatsminer2Way.name else words.get("user", SUPER)
+    if "password" not in words:
+        why = f"its API wants the password of {user}: put it under {table_of(host)}, or {BY_HAND}"
+        raise NotPermitted(host, why)
+    if name == Whatsminer2Way.name:
+        return Whatsminer2Way(host, port, words)
+    return Whatsminer3Way(host, _port_3(port), user, words)
+
+
+def _port_3(port: int) -> int:
+    """Return where API 3 is of a miner that was addressed by this port."""
+    return whatsminer.PORT if port == cgminer.PORT else port
 
 
 def _page(host: str, web: int) -> Host:

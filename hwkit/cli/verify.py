@@ -36,7 +36,7 @@ def command(ids: tuple[str, ...], store: str | None, *, as_json: bool) -> None:
         found = [finding.to_json() for finding in findings]
         documents.append({"id": id_, "verdict": verdict, "findings": found})
         if not as_json:
-            click.echo(f"{verdict}  {id_}")
+            click.echo(f"{verdict}  {plain(id_)}")
             for finding in findings:
                 word = "ok" if finding.passed else "FAIL"
                 click.echo(

@@ -52,11 +52,35 @@ def judged_again(document: Mapping[str, Any], records: Store) -> list[Finding]:
     try:
         again = json.loads(json.dumps(judged(document, records)))
         kept = {name: document.get(name) for name in again}
+        fault = _fault_of_steps(document, records)
     except HwkitError as error:
         return [Finding("records", str(error))]
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # Anybody may have written it, and made a digest of that.
         return [Finding("evaluation", f"makes no sense: {type(error).__name__}: {error}")]
+    count = len(document["steps"])
+    return [
+        Finding("steps", fault, f"{count} of its protocol, each record once and taken for it"),
+        *_compared(again, kept),
+    ]
+
+
+def _fault_of_steps(document: Mapping[str, Any], records: Store) -> str | None:
+    """Say what is wrong with the steps: of another protocol, or with another run's records."""
+    steps, protocol = document["steps"], Protocol.from_json(document["protocol"])
+    said = [(step["name"], step["kind"]) for step in steps]
+    if said != [(step.name, step.kind) for step in protocol.steps]:
+        return "they are not those of its protocol"
+    names = [records.get(name).id for step in steps for name in step["records"]]
+    if twice := [name for name in names if names.count(name) > 1]:
+        return f"record {twice[0]} stands for more than one"
+    for name in names:
+        if (taken := records.get(name).document.get("evaluation")) != document["id"]:
+            return f"record {name} was taken for {taken or 'no evaluation'}"
+    return None
+
+
+def _compared(again: Mapping[str, Any], kept: Mapping[str, Any]) -> list[Finding]:
     details = {
         "records": f"{len(again['records'])}, as they were judged",
         "lines": f"{len(again['lines'])}, judged again",

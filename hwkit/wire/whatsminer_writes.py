@@ -56,7 +56,7 @@ class Closed(NotPermitted):
     def __init__(self, host: str) -> None:
         """Say what to do."""
         how = "switch its API on with MicroBT's WhatsMinerTool, which wants its password changed"
-        super().__init__(host, f"its API is closed to changes: {how}, or use --manual")
+        super().__init__(host, f"its API is closed to changes: {how}, or set its pool by hand")
 
 
 class NotDone(DeviceFault):
@@ -163,7 +163,7 @@ class Api3:
         match message:
             case {"system": {"apiswitch": "0" | 0}}:
                 raise Closed(self.host)
-            case {"salt": str(salt)} if 0 < len(salt) <= LONGEST_SALT:
+            case {"salt": str(salt)} if 0 < len(salt) <= LONGEST_SALT and salt.isascii():
                 return salt, message
         raise ProtocolError(f"{self.host}: get.device.info: it tells no salt", reply.raw)
 

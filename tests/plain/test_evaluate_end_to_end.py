@@ -177,14 +177,32 @@ def test_an_honest_miner_passes_though_hwkit_was_killed_half_way(tmp_path, meter
         assert all(finding.passed for finding in verify(record))
     assert set(again(url, document["id"])) == {"PASS"}
     # Who makes it better, and a digest of that, is found by the records.
-    kept = state.read(url, document["id"])
-    kept.document["lines"][0]["why"] = "it was better"
-    kept.save()
-    first, *others = again(url, kept.path)
-    assert (first, set(others)) == ("FAIL", {"PASS"})
+    for better in (better_words, record_twice, other_kind, other_evaluation):
+        kept = state.read(url, document["id"])
+        kept.path = tmp_path / f"{better.__name__}.json"
+        better(kept.document)
+        kept.save()
+        first, *others = again(url, kept.path)
+        assert (first, set(others)) == ("FAIL", {"PASS"}), better
     whole = sum(store.get(name).document["counts"]["wall_ns"] for name in soak["records"])
     store.close()
     assert 7e9 < whole < 10e9  # what was measured before the kill counts
+
+
+def better_words(document):
+    document["lines"][0]["why"] = "it was better"
+
+
+def record_twice(document):
+    document["steps"][1]["records"] *= 2
+
+
+def other_kind(document):
+    document["steps"][1]["kind"] = "modes"
+
+
+def other_evaluation(document):
+    document["id"] = "e20261122T000000-abcdef"
 
 
 def again(url, name):

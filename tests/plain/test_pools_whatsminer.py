@@ -316,7 +316,7 @@ def test_what_it_will_not_be_told_is_told_to_the_user():
     with FakeWhatsminer() as fake:
         way, pending = kept(fake)
         fake.sealed = lambda _: {"STATUS": "E", "Code": 132, "Msg": "parse pools param error"}
-        with pytest.raises(ByHand, match=r"param error: use --manual"):
+        with pytest.raises(ByHand, match=r"param error: set its pool by hand"):
             to_bench(way, pending.own)
 
 

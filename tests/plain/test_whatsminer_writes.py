@@ -130,7 +130,7 @@ def test_a_wrong_password_is_said_and_not_tried_again(version):
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_a_closed_api_is_said_with_what_to_do(version):
-    said = r"WhatsMinerTool.*--manual"
+    said = r"WhatsMinerTool.*by hand"
     with FakeWhatsminer(version, is_open=False) as fake, pytest.raises(Closed, match=said):
         order(fake)
 
@@ -186,6 +186,7 @@ INFO_3 = {
     "no salt": b'{"code":0,"msg":{}}',
     "salt of another type": b'{"code":0,"msg":{"salt":[1]}}',
     "empty salt": b'{"code":0,"msg":{"salt":""}}',
+    "salt that is no text": b'{"code":0,"msg":{"salt":"\\ud800"}}',
     "huge salt": b'{"code":0,"msg":{"salt":"' + b"a" * (10 << 20) + b'"}}',
     "closed": b'{"code":0,"msg":{"salt":"a","system":{"apiswitch":0}}}',
 }

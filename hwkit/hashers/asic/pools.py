@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SOON_S = 0.2  # after a change, until the next look
 AWAY_S = 1.0  # after a fault: it may be restarting
 DEAD_S = 20.0  # after a restart a pool is dead for a while
-BY_HAND = "use --manual, and set its pool by hand"
+BY_HAND = "set its pool by hand (bench --manual waits for that)"
 SHARED = {"Balance", "Load Balance", "Rotate"}  # strategies that keep serving the other pools
 
 

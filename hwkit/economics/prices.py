@@ -128,8 +128,9 @@ def _lines_an_hour(rows: Sequence[Row], prices_at: int, where: str) -> int:
             found = [(_step(rows, n, read), read) for read in there]
             faults = [_fault(rows, n, read, step) for step, read in found]
             if None in faults:
-                step = found[faults.index(None)][0]
-                return _whole_hours(rows, step, where)
+                step, read = found[faults.index(None)]
+                first = None if read is _counted or step == HOUR else _moment(rows[0], n, read)
+                return _whole_hours(rows, step, first, where)
             if faults:
                 raise PlanError(f"{where}, {faults[0]}")
     raise PlanError(
@@ -137,16 +138,18 @@ def _lines_an_hour(rows: Sequence[Row], prices_at: int, where: str) -> int:
     )
 
 
-def _whole_hours(rows: Sequence[Row], step: timedelta, where: str) -> int:
+def _whole_hours(rows: Sequence[Row], step: timedelta, first: datetime | None, where: str) -> int:
     """Return how many lines of a step make an hour. Raises PlanError for less than a day."""
-    an_hour, hours = HOUR // step, len(rows) * step / HOUR
+    an_hour, hours, line = HOUR // step, len(rows) * step / HOUR, rows[-1][0]
     if hours < LEAST:
         why = f"it ends after {hours:g} h, and a day has {LEAST}: no mean of it"
     elif len(rows) % an_hour:
         why = f"it ends within an hour, of which {an_hour} lines make one"
+    elif first is not None and timedelta(minutes=first.minute) not in {0 * HOUR, step % HOUR}:
+        why, line = f"it begins within an hour, at minute {first.minute}", rows[0][0]
     else:
         return an_hour
-    raise PlanError(f"{where}, line {rows[-1][0]}: {why}")
+    raise PlanError(f"{where}, line {line}: {why}")
 
 
 def _step(rows: Sequence[Row], n: int, read: Reader) -> timedelta:

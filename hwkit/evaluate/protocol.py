@@ -15,6 +15,7 @@ from hwkit.harness.steady import Gate
 
 LARGEST = 1 << 16  # bytes of a protocol
 NAMES = ("quick", "standard", "accept")
+BEGIN_S = 15.0  # until a fed miner's first window opens, each time
 BLOCK, SOAK, POWER_CYCLE, MODES, SWEEP = "block", "soak", "power-cycle", "modes", "sweep"
 SET = (MODES, SWEEP)
 TIMES_S = ("time", "warmup", "part", "off", "within")
@@ -51,9 +52,10 @@ class Step:
     def longest_s(self) -> float:
         """How long it may take."""
         if self.kind == POWER_CYCLE:
-            return self.times * (self.off + self.within + self.time)
+            return self.times * (self.off + self.within + self.time + BEGIN_S)
         warmup = max(self.warmup, Gate().most_s) if self.settle else self.warmup
-        return (warmup + self.time) * max(len(self.values), 1)
+        parts = math.ceil(self.time / self.part) if self.kind == SOAK else 1
+        return (warmup + self.time + parts * BEGIN_S) * max(len(self.values), 1)
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ import hashlib
 import json
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hwkit.errors import DeviceFault, NotPermitted, ProtocolError
@@ -45,6 +45,8 @@ BLOCK = 16
 PADDING = bytes(range(BLOCK + 1))  # NULs, or as PKCS#7 has it; among them no end of JSON
 SALT = re.compile(r"[./0-9A-Za-z]{1,8}")  # of md5-crypt
 WRONG = "is the password in the credentials file right?"
+SIGN = 22  # characters that md5-crypt makes
+SHORT = 4  # characters: to blank a shorter secret would blank words
 LONGEST_SALT = 64  # of API 3, which says nothing of its form; seen: 8
 _DONE, _NO_JSON, _DENIED, _NO_TOKEN, _NO_MORE = 131, 23, 45, 135, 136
 _FORBIDDEN = -4
@@ -89,15 +91,22 @@ class Api2:
             if token is None or time.monotonic() - token.got > TOKEN_S:
                 self._token = token = self._new_token()
                 fresh = True
-            request = json.dumps({"token": token.sign, "cmd": command, **members}).encode()
-            sealed = {"enc": 1, "data": encrypt(token.key, filled(request))}
-            said = self._said(self._send(sealed, command), token, command)
+            said = self._said(self._send(_sealed(token, command, members), command), token, command)
+            said = replace(said, message=_blanked(said.message, self.password, members))
             if said.code not in {_NO_TOKEN, _NO_JSON}:
                 _judge(self.host, command, said)
                 return
             self._token = None
             if fresh:
                 raise Refused(f"{self.host}: {command}: {_words(said)}: {WRONG}")
+
+    def refuse_longer(self, command: str, **members: str) -> None:
+        """Raise NotPermitted for a command that is longer than a request may be."""
+        token = _Token(bytes(32), "." * SIGN, 0.0)
+        request = json.dumps(_sealed(token, command, members), separators=(",", ":"))
+        if len(request) > cgminer.LONGEST:
+            why = f"a request has {cgminer.LONGEST} bytes, and this would be {len(request)}"
+            raise NotPermitted(self.host, f"what its own pools are called is too long: {why}")
 
     def _new_token(self) -> _Token:
         salt, newsalt, moment = token_of(self.host, self.port)
@@ -137,6 +146,7 @@ class Api3:
         moment = int(time.time())
         digest = hashlib.sha256(f"{command}{self.password}{salt}{moment}".encode()).digest()
         token = base64.b64encode(digest)[:8].decode()
+        pools = parameter if isinstance(parameter, list) else []
         if secret:
             parameter = encrypt(digest, padded(json.dumps(parameter).encode()))
         signed = {"param": parameter, "ts": moment, "token": token, "account": self.user}
@@ -144,11 +154,14 @@ class Api3:
             self.host, command, port=self.port, deadline_s=DEADLINE_S, extra=signed
         )
         code, message = reply.document.get("code"), reply.document.get("msg")
+        if isinstance(code, str) and re.fullmatch(r"-?\d{1,4}", code):
+            code = int(code)
         if type(code) is not int:
             raise ProtocolError(f"{self.host}: {command}: an answer without a code", reply.raw)
         if code == 0:
             return
-        said = plain(message if isinstance(message, str) else f"code {code}")[:100]
+        words = message if isinstance(message, str) else f"code {code}"
+        said = plain(_blanked(words, self.password, *pools))[:100]
         if code == _FORBIDDEN or re.search("token|passw|account", said, re.IGNORECASE):
             raise Refused(f"{self.host}: {command}: {said}: {WRONG}")
         raise NotDone(f"{self.host}: {command}: {said}")
@@ -166,6 +179,20 @@ class Api3:
             case {"salt": str(salt)} if 0 < len(salt) <= LONGEST_SALT and salt.isascii():
                 return salt, message
         raise ProtocolError(f"{self.host}: get.device.info: it tells no salt", reply.raw)
+
+
+def _sealed(token: _Token, command: str, members: dict[str, str]) -> dict[str, Any]:
+    request = json.dumps({"token": token.sign, "cmd": command, **members}).encode()
+    return {"enc": 1, "data": encrypt(token.key, filled(request))}
+
+
+def _blanked(text: str | None, password: str, *told: dict[str, str]) -> str | None:
+    """Blank in what it says the passwords that we told it: its words go into records."""
+    passwords = [v for each in told for name, v in each.items() if name.startswith("passwd")]
+    for secret in (password, *passwords):
+        if text and len(secret) >= SHORT:
+            text = text.replace(secret, "...")
+    return text
 
 
 def token_of(host: str, port: int) -> tuple[str, str, str]:

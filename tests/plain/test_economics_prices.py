@@ -124,6 +124,17 @@ def test_an_hour_in_parts_is_their_mean(an_hour):
     assert f"after the line before, not {60 / an_hour:g} min" in gap
 
 
+def test_hours_of_parts_begin_with_the_hour():
+    values = ["0.03"] * 99
+    for begun, fine in ((0, True), (15, True), (30, False), (45, False)):  # 15: of their ends
+        times = parts(15, 99)[begun // 15 :][:96]
+        if fine:
+            assert len(read_prices(file(times, values=values), "f")) == 24
+        else:
+            said = f"line 2: it begins within an hour, at minute {begun}"
+            assert said in fault(file(times, values=values))
+
+
 def test_less_than_a_day_of_parts():
     assert "line 49: it ends after 12 h" in fault(file(parts(15)))
 

@@ -30,6 +30,7 @@ def state(tmp_path, monkeypatch, credentials):
     monkeypatch.setattr(pools, "AWAY_S", 0.02)
     monkeypatch.setattr(pools_whatsminer, "TAKEN_UP_S", 0.05)
     monkeypatch.setattr(pools_whatsminer, "SETTLED_S", 0.2)
+    monkeypatch.setattr(pools_whatsminer, "UNREAD_S", 0.05)
     credentials(**WORDS)
     return tmp_path / "state" / "restore"
 
@@ -318,6 +319,30 @@ def test_what_it_will_not_be_told_is_told_to_the_user():
         fake.sealed = lambda _: {"STATUS": "E", "Code": 132, "Msg": "parse pools param error"}
         with pytest.raises(ByHand, match=r"param error: set its pool by hand"):
             to_bench(way, pending.own)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_one_whose_answers_cannot_be_read_is_not_told_for_ever(version):
+    command = {2: "update_pools", 3: "set.miner.pools"}[version]
+    with FakeWhatsminer(version) as fake:
+        before = fake.state()
+        way, pending = kept(fake)
+        fake.says[command] = b'{"enc":"?"}'
+        with pending.kept():
+            with pytest.raises(ByHand, match=r"3 times: set its pool by hand"):
+                to_bench(way, pending.own)
+            assert fake.asked.count(command) == 3
+            ways.put_back(pending)  # it shows its own
+        assert fake.asked.count(command) == 6
+        assert fake.state() == before
+
+
+def test_pools_that_it_could_not_be_told_again_are_refused():
+    own = [(url, "x" * 3000, password) for url, _, password in OWN[:1]]
+    with FakeWhatsminer(own=own) as fake:
+        with pytest.raises(NotPermitted, match="too long"):
+            choose(fake).read()
+        assert "update_pools" not in fake.asked
 
 
 def test_one_that_shows_no_pools_while_it_starts_is_waited_for(monkeypatch):

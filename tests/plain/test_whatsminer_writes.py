@@ -172,7 +172,7 @@ ANSWERS = {
 }
 ANSWERS_3 = {
     "no code": b'{"msg":"ok"}',
-    "a code of another type": b'{"code":"0"}',
+    "a code of another type": b'{"code":"zero"}',
     "true": b'{"code":true}',
     "not permitted": b'{"code":-4,"msg":"no permission"}',
     "not done": b'{"code":-1,"msg":{"a":1}}',
@@ -242,6 +242,20 @@ def test_an_answer_that_is_padded_as_pkcs_7_has_it_is_read_too():
 def test_a_password_that_is_none(password):
     with FakeWhatsminer() as fake, pytest.raises(Refused):
         order(fake, api(fake, password))
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_what_it_says_of_passwords_is_blanked(version):
+    told = f"what is {PASSWORD} with pool-secret-2?"
+    with FakeWhatsminer(version) as fake:
+        fake.sealed = lambda _: {"STATUS": "E", "Code": 132, "Msg": told}
+        fake.says["set.miner.pools"] = json.dumps({"code": -1, "msg": told}).encode()
+        pool = {"pool": "a", "worker": "b", "passwd": "pool-secret-2"}
+        with pytest.raises((NotDone, Refused), match=r"what is \.\.\. with \.\.\.\?"):
+            if version == 3:
+                api(fake).order("set.miner.pools", [pool], secret=True)
+            else:
+                api(fake).order("update_pools", **{f"{name}1": it for name, it in pool.items()})
 
 
 def test_a_request_that_is_too_long_is_not_sent():

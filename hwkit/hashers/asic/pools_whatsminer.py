@@ -17,6 +17,7 @@ from hwkit.errors import DeviceFault, NotPermitted, ProtocolError, Unavailable
 from hwkit.hashers.asic.pools import BY_HAND, ByHand, Elsewhere, rows_of
 from hwkit.units import plain
 from hwkit.wire import whatsminer
+from hwkit.wire.cgminer import Truncated
 from hwkit.wire.credentials import table_of
 from hwkit.wire.http import Refused
 from hwkit.wire.whatsminer_writes import Api2, Api3, Closed, NotDone
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 MOST = 3  # pools that its commands take
 TAKEN_UP_S = 60.0  # until it shows what it was told; else its btminer is restarted, once
 SETTLED_S = 10.0  # it may take out its pools one by one, and be looked at meanwhile
+UNREAD_S = 20.0  # after an answer that was lost, or cannot be read: it may be doing it
+UNREAD = 3  # of those that cannot be read, in a row, are enough
 ANY = "x"  # our pool's password
 FAILOVER = "failover"
+UPDATE = "update_pools"
 
 
 class Pool(NamedTuple):
@@ -65,6 +69,7 @@ class WhatsminerWay(ABC):
         self._told_at = -math.inf
         self._restarted = False
         self._strange_since: float | None = None
+        self._unread, self._unread_at = 0, -math.inf
 
     def read(self) -> dict[str, Any]:
         """Return its pools; see pools.Way."""
@@ -87,7 +92,8 @@ class WhatsminerWay(ABC):
         try:
             self._tell([Pool(bench.url, bench.user), *_own(own)[1:]], bench)
         except NotDone as error:
-            raise ByHand(self._host, f"{error}: {BY_HAND}") from error
+            said = str(error).removeprefix(f"{self._host}: ")
+            raise ByHand(self._host, f"{said}: {BY_HAND}") from error
         return False
 
     def toward_own(self, own: Mapping[str, Any], bench: Bench) -> bool:
@@ -109,7 +115,7 @@ class WhatsminerWay(ABC):
             return True
         try:
             self._tell(wanted, bench)
-        except (Closed, NotDone, Refused):
+        except (Closed, NotDone, Refused, ByHand):
             if now != wanted:
                 raise
             return True  # it took nothing before, either
@@ -126,15 +132,27 @@ class WhatsminerWay(ABC):
 
     def _tell(self, pools: list[Pool], bench: Bench) -> None:
         """Tell it, unless it was told of late; restart it once where it does not take that up."""
-        waiting = time.monotonic() - self._told_at < TAKEN_UP_S
-        if pools == self._told and waiting:
+        now = time.monotonic()
+        told = pools == self._told
+        if (told and now - self._told_at < TAKEN_UP_S) or now - self._unread_at < UNREAD_S:
             return
-        if pools == self._told and not self._restarted:
-            self._restart()
-            self._restarted = True
-        else:
-            self._set(self._with_passwords(pools, bench))
-        self._told, self._told_at = pools, time.monotonic()
+        try:
+            if told and not self._restarted:
+                self._restart()
+                self._restarted = True
+            else:
+                self._set(self._with_passwords(pools, bench))
+        except (NotDone, Refused):
+            raise
+        except DeviceFault as error:
+            self._unread_at = now
+            if isinstance(error, ProtocolError) and not isinstance(error, Truncated):
+                self._unread += 1
+            if self._unread >= UNREAD:
+                said = str(error).removeprefix(f"{self._host}: ")
+                raise ByHand(self._host, f"{said}, {UNREAD} times: {BY_HAND}") from error
+            raise
+        self._told, self._told_at, self._unread = pools, time.monotonic(), 0
 
     def _with_passwords(
         self, pools: Sequence[Pool], bench: Bench | None
@@ -177,14 +195,22 @@ class Whatsminer2Way(WhatsminerWay):
     def _pools(self) -> list[Pool]:
         return [Pool(row.url, row.user) for row in rows_of(self._host, self._port)]
 
-    def _set(self, pools: Sequence[tuple[str, str, str]]) -> None:
+    def read(self) -> dict[str, Any]:
+        """Return its pools; see pools.Way. What could not be told it again is refused."""
+        own = super().read()
+        self._api.refuse_longer(UPDATE, **self._members(self._with_passwords(_own(own), None)))
+        return own
+
+    def _members(self, pools: Sequence[tuple[str, str, str]]) -> dict[str, str]:
         filled = [*pools, *[("", "", "")] * (MOST - len(pools))]
-        members = {
+        return {
             f"{name}{place}": value
             for place, pool in enumerate(filled, 1)
             for name, value in zip(("pool", "worker", "passwd"), pool, strict=True)
         }
-        self._api.order("update_pools", **members)
+
+    def _set(self, pools: Sequence[tuple[str, str, str]]) -> None:
+        self._api.order(UPDATE, **self._members(pools))
 
     def _restart(self) -> None:
         self._api.order("restart_btminer")

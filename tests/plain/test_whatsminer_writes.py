@@ -28,13 +28,13 @@ def api(fake, password=PASSWORD):
     return Api2("127.0.0.1", fake.port, password)
 
 
-def order(fake, one=None):
+def order(fake, one=None, passwd="a"):
     one = one or api(fake)
     if fake.version == 3:
-        one.order("set.miner.pools", [{"pool": "a", "worker": "b", "passwd": "c"}], secret=True)
+        one.order("set.miner.pools", [{"pool": "a", "worker": "b", "passwd": passwd}], secret=True)
     else:
         names = [f"{name}{place}" for place in (1, 2, 3) for name in ("pool", "worker", "passwd")]
-        one.order("update_pools", **dict.fromkeys(names, "a"))
+        one.order("update_pools", **dict.fromkeys(names, passwd))
 
 
 def sealed(document):
@@ -96,7 +96,7 @@ def test_what_it_sends_to_api_3_says_what_it_should_to_openssl():
     assert openssl("base64", "-A", given=digest)[:8].decode() == request["token"]
     flags = ["-d", "-aes-256-ecb", "-K", digest.hex(), "-a", "-A"]
     told = json.loads(openssl("enc", *flags, given=request["param"].encode()))
-    assert told == [{"pool": "a", "worker": "b", "passwd": "c"}]
+    assert told == [{"pool": "a", "worker": "b", "passwd": "a"}]
 
 
 def test_a_token_serves_until_it_is_old_or_not_taken_any_more(monkeypatch):
@@ -250,12 +250,8 @@ def test_what_it_says_of_passwords_is_blanked(version):
     with FakeWhatsminer(version) as fake:
         fake.sealed = lambda _: {"STATUS": "E", "Code": 132, "Msg": told}
         fake.says["set.miner.pools"] = json.dumps({"code": -1, "msg": told}).encode()
-        pool = {"pool": "a", "worker": "b", "passwd": "pool-secret-2"}
         with pytest.raises((NotDone, Refused), match=r"what is \.\.\. with \.\.\.\?"):
-            if version == 3:
-                api(fake).order("set.miner.pools", [pool], secret=True)
-            else:
-                api(fake).order("update_pools", **{f"{name}1": it for name, it in pool.items()})
+            order(fake, passwd="pool-secret-2")
 
 
 def test_a_request_that_is_too_long_is_not_sent():

@@ -70,7 +70,7 @@ def tune(
     chosen = hasher.device.variant(**tuning.variant)
     best = found[str(chosen)]
     alike = sum(hi >= best for name, _, _, hi in tuning.measured if name != str(chosen))
-    others = f"; {alike} others measure alike" if alike else ""
+    others = f"; {alike} more {'measure' if alike > 1 else 'measures'} alike" if alike else ""
     say(f"{hasher.spec.name}: {chosen} measures best, {show(best, 'H/s')}{others}")
     hasher.kernel.child.end()
     return device.of_variant(hasher.device, chosen, tuning)

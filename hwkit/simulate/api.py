@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import secrets
 import time
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ from hwkit.errors import PlanError
 from hwkit.simulate.dialect import Answer
 from hwkit.simulate.malformed import MALFORMATIONS
 from hwkit.simulate.pools import Pool, Refused
+from hwkit.simulate.tcp_door import TcpDoor
 from hwkit.simulate.whatsminer import Sealed
 
 if TYPE_CHECKING:
@@ -23,22 +22,19 @@ if TYPE_CHECKING:
     from hwkit.simulate.miner import Miner
 
 ONE_READ = 4095  # bytes: cgminer's one recv()
-QUEUE = 100  # connections that wait, as cgminer has it
 SEND_S = 10.0
 IN_SESSION = {"logon", "logoff", "profileset"}
-log = logging.getLogger(__name__)
 
 
-class Api:
+class Api(TcpDoor):
     """Answers on one port, one client after the other."""
 
     def __init__(self, miner: Miner) -> None:
         """Answer for this miner."""
+        super().__init__()
         self._miner = miner
         self._dialect = miner.dialect
         self._one = asyncio.Lock()
-        self._at_it: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
         pools = miner.pools
         self._changes: dict[str, Callable[[str], tuple[int, str]]] = {
             "addpool": pools.add,
@@ -58,37 +54,13 @@ class Api:
         self._session: str | None = None  # whoever is logged on
         self._sealed = Sealed(miner) if self._dialect.say("has_tokens") else None
 
-    async def listen(self, host: str, port: int) -> int:
-        """Begin to answer; return the port, which 0 leaves to the system. Raises OSError."""
-        self._server = await asyncio.start_server(self._serve, host, port, backlog=QUEUE)
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def close(self) -> None:
-        """End, whoever is connected."""
-        if self._server is not None:
-            self._server.close()
-        for task in tuple(self._at_it):
-            task.cancel()
-        await asyncio.gather(*self._at_it, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a callback of a server runs in one
-        self._at_it.add(task)
-        try:
-            # Whoever connects and asks nothing keeps all others waiting: the server has one thread.
-            async with self._one:
-                request = await reader.read(ONE_READ)
-                writer.write(self.reply(request))
-                async with asyncio.timeout(SEND_S):
-                    await writer.drain()
-        except (OSError, TimeoutError, asyncio.CancelledError) as error:
-            log.debug("a client of the API: %r", error)
-        finally:
-            self._at_it.discard(task)
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Whoever connects and asks nothing keeps all others waiting: the server has one thread.
+        async with self._one:
+            request = await reader.read(ONE_READ)
+            writer.write(self.reply(request))
+            async with asyncio.timeout(SEND_S):
+                await writer.drain()
 
     def reply(self, request: bytes) -> bytes:
         """Return the bytes that answer a request."""

@@ -9,15 +9,14 @@ import asyncio
 import base64
 import hashlib
 import json
-import logging
 import time
-from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from hwkit.errors import NoDriver, PlanError
 from hwkit.simulate.malformed import MALFORMATIONS
 from hwkit.simulate.pools import Pool
+from hwkit.simulate.tcp_door import TcpDoor
 from hwkit.wire.whatsminer_writes import decrypt
 
 if TYPE_CHECKING:
@@ -29,55 +28,29 @@ USER = "super"
 SALT = "simulat3"
 MOST = 3
 FAILED, UNKNOWN, FORBIDDEN = -1, -2, -4
-log = logging.getLogger(__name__)
 
 
-class Framed:
+class Framed(TcpDoor):
     """Answers on one port."""
 
     def __init__(self, miner: Miner) -> None:
         """Answer for this miner. Raises NoDriver where what decrypts is missing."""
         if find_spec("cryptography") is None:
             raise NoDriver("simulate", "pip install 'hwkit[whatsminer]': this make encrypts")
+        super().__init__()
         self._miner = miner
         self._password = miner.behaviour.admin_password
         self._is_open = self._password is not None and miner.behaviour.writable
-        self._at_it: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
 
-    async def listen(self, host: str, port: int) -> int:
-        """Begin to answer; return the port, which 0 leaves to the system. Raises OSError."""
-        self._server = await asyncio.start_server(self._serve, host, port)
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def close(self) -> None:
-        """End, whoever is connected."""
-        if self._server is not None:
-            self._server.close()
-        for task in tuple(self._at_it):
-            task.cancel()
-        await asyncio.gather(*self._at_it, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a callback of a server runs in one
-        self._at_it.add(task)
-        try:
-            while True:
-                async with asyncio.timeout(IDLE_S):
-                    length = int.from_bytes(await reader.readexactly(4), "little")
-                    if not 0 < length <= LARGEST:
-                        break
-                    said = self.reply(await reader.readexactly(length))
-                    writer.write(len(said).to_bytes(4, "little") + said)
-                    await writer.drain()
-        except (OSError, EOFError, TimeoutError, asyncio.CancelledError) as error:
-            log.debug("a client of API 3: %r", error)
-        finally:
-            self._at_it.discard(task)
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            async with asyncio.timeout(IDLE_S):
+                length = int.from_bytes(await reader.readexactly(4), "little")
+                if not 0 < length <= LARGEST:
+                    break
+                said = self.reply(await reader.readexactly(length))
+                writer.write(len(said).to_bytes(4, "little") + said)
+                await writer.drain()
 
     def reply(self, request: bytes) -> bytes:
         """Return the bytes that answer a request, without their length."""

@@ -17,6 +17,7 @@ from hwkit.simulate.counters import Counters
 from hwkit.simulate.framed import Framed
 from hwkit.simulate.hashing import Hashing, Work
 from hwkit.simulate.stratum import Session, Verdict
+from hwkit.simulate.tcp_door import TcpDoor
 from hwkit.work import DIFFICULTY_1
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class Miner:
 
     async def _open_doors(self) -> None:
         for door in self._doors:
-            if isinstance(door, (Api, Framed)):
+            if isinstance(door, TcpDoor):
                 self.api_port = await self._bind(door, self.api_port)
             elif self.dialect.has_api:
                 self.web_port = await self._bind(door, self.web_port)
